@@ -1,0 +1,8 @@
+//! Sluis: an inline privacy gateway for EV charging.
+pub mod clock;
+pub mod identity;
+pub mod ocpp;
+pub mod pseudonym;
+pub mod secret;
+pub mod session;
+pub mod treat;
