@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod identity;
 pub mod ocpp;
+pub mod policy;
 pub mod pseudonym;
 pub mod secret;
 pub mod session;

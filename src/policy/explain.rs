@@ -1,0 +1,1 @@
+//! Prints what a policy does, field by field.
