@@ -1,8 +1,10 @@
 //! Sluis: an inline privacy gateway for EV charging.
 pub mod clock;
 pub mod identity;
+pub mod keys;
 pub mod ocpp;
 pub mod pseudonym;
+pub mod seal;
 pub mod secret;
 pub mod session;
 pub mod treat;
