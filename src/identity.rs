@@ -1,12 +1,20 @@
 //! Clear identifiers and their canonical form. Few rooms may name these types; reporting rooms may not (I7).
+//!
+//! One card must give one code, whatever the station, the protocol version and the spelling: so the class is told from the
+//! value, not from the declared type, and separators, case and an eMAID's check digit do not count.
+
+mod check_digit;
 
 use crate::pseudonym::Pseudonym;
 use crate::secret::Sensitive;
+use check_digit::check_digit;
+use std::fmt;
+use zeroize::Zeroize;
 
 /// What an identifier is, told from its value, because 1.6 has no type and one card must give one code everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The UID of a card: 4, 7 or 10 bytes in hexadecimal, with or without separators.
+    /// The UID of a card in hexadecimal, with or without separators: 4, 7 or 10 bytes (ISO 14443), or 8 (ISO 15693).
     Rfid,
     /// An e-mobility account identifier (ISO 15118 / eMI3), with or without separators and check digit.
     Emaid,
@@ -18,6 +26,35 @@ pub enum Class {
     Reference,
     /// Anything else.
     Other,
+}
+
+impl Class {
+    /// The byte that stands before the canonical form in the MAC and in a vault record's binding. Never changes: it is part of every code.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Rfid => b'R',
+            Self::Emaid => b'E',
+            Self::Vehicle => b'V',
+            Self::KeyCode => b'K',
+            Self::Reference => b'F',
+            Self::Other => b'O',
+        }
+    }
+
+    /// The class a byte stands for; `None` for any other byte.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Rfid, Self::Emaid, Self::Vehicle, Self::KeyCode, Self::Reference, Self::Other].into_iter().find(|class| class.byte() == byte)
+    }
+
+    /// The declaration under which an identifier of this class is read back from its original spelling.
+    pub(crate) fn declared(self) -> Declared {
+        match self {
+            Self::Vehicle => Declared::Vehicle,
+            Self::KeyCode => Declared::KeyCode,
+            Self::Reference => Declared::Reference,
+            Self::Rfid | Self::Emaid | Self::Other => Declared::Undeclared,
+        }
+    }
 }
 
 /// What a 2.x message says the token is; `Undeclared` in 1.6.
@@ -44,6 +81,87 @@ pub struct Identifier {
     pub original: Sensitive<String>,
 }
 
+impl Identifier {
+    /// Reads an identifier as it stood in a message (unescaped) and finds its class and canonical form. Never fails: what fits no
+    /// other class is [`Class::Other`]. The caller does not pass an empty text (2.x `NoAuthorization`).
+    ///
+    /// The rules, in this order (`hex` and `alphanumeric` in ASCII, after taking away the [`SEPARATORS`]):
+    /// 1. declared `Reference`: the text itself, letter for letter, since the station chose it and must get it back so;
+    /// 2. declared `KeyCode`: trimmed, upper case;  declared `Vehicle`: without separators, upper case;
+    /// 3. 8, 14, 16 or 20 hex digits: [`Class::Rfid`];
+    /// 4. two letters and 12 alphanumerics, with or without a 15th that is the right check digit (which is dropped): [`Class::Emaid`].
+    ///    A wrong check digit stays part of the canonical form: a mistyped contract is not the contract;
+    /// 5. else [`Class::Other`]: trimmed, upper case.
+    ///
+    /// A 14-digit eMAID made of hex digits only cannot be told from a 7-byte UID, so it counts as one, also when it carries a check digit.
+    ///
+    /// DIFFERENCE from the published design: 16 hex digits (ISO 15693) are `Rfid`, or one card would have as many codes as spellings;
+    /// and text that is not ASCII is `Other` with only its ASCII letters upper-cased, because refusing it would lose a session.
+    pub fn from_wire(text: &str, declared: Declared) -> Self {
+        let (class, canonical) = match declared {
+            Declared::Reference => (Class::Reference, text.to_owned()),
+            Declared::KeyCode => (Class::KeyCode, upper(text)),
+            Declared::Vehicle => (Class::Vehicle, bare(text)),
+            Declared::Undeclared => by_value(text),
+        };
+        Self { class, canonical: Sensitive::new(canonical), original: Sensitive::new(text.to_owned()) }
+    }
+}
+
+/// What people put between the digits of a card number or the parts of a contract number.
+pub const SEPARATORS: [char; 6] = [':', '-', ' ', '*', '.', '_'];
+
+/// Rules 3 to 5 of [`Identifier::from_wire`].
+fn by_value(text: &str) -> (Class, String) {
+    let mut bare = bare(text);
+    if bare.len() == 15 && looks_like_emaid(&bare) && check_digit(&bare[..14]) == bare.chars().last() {
+        bare.pop();
+    }
+    if matches!(bare.len(), 8 | 14 | 16 | 20) && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
+        (Class::Rfid, bare)
+    } else if looks_like_emaid(&bare) {
+        (Class::Emaid, bare)
+    } else {
+        bare.zeroize();
+        (Class::Other, upper(text))
+    }
+}
+
+/// Country, provider, instance and perhaps a check digit, by shape alone (ISO 15118-2 annex H): `bare` is upper case without separators.
+fn looks_like_emaid(bare: &str) -> bool {
+    matches!(bare.len(), 14 | 15)
+        && bare.bytes().all(|b| b.is_ascii_alphanumeric())
+        && bare.bytes().take(2).all(|b| b.is_ascii_alphabetic())
+}
+
+fn upper(text: &str) -> String {
+    text.trim_matches(|c: char| c.is_ascii_whitespace()).to_ascii_uppercase()
+}
+
+fn bare(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len()); // room for all of it: growing would leave clear text behind in freed memory
+    bare.extend(text.trim_matches(|c: char| c.is_ascii_whitespace()).chars().filter(|c| !SEPARATORS.contains(c)));
+    bare.make_ascii_uppercase();
+    bare
+}
+
+/// Two identifiers are equal when they are the same card or contract, however each was spelled.
+impl PartialEq for Identifier {
+    fn eq(&self, other: &Self) -> bool {
+        // The canonical form is what equality means here; nothing leaves.
+        self.class == other.class && self.canonical.expose() == other.canonical.expose()
+    }
+}
+
+impl Eq for Identifier {}
+
+/// Prints the class and nothing of the value.
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identifier({:?}, [sensitive])", self.class)
+    }
+}
+
 /// A pseudonym that a frame is about to carry up, with what it stands for: recorded durably before the frame leaves (I4).
 #[derive(Clone)]
 pub struct Sighting {
@@ -51,6 +169,13 @@ pub struct Sighting {
     pub code: Pseudonym,
     /// What it stands for.
     pub identifier: Identifier,
+}
+
+/// Prints the class only: a code beside the moment of a log line would follow a driver.
+impl fmt::Debug for Sighting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sighting({:?}, [sensitive])", self.identifier.class)
+    }
 }
 
 /// The live epochs, told apart by a counter that never goes back.
@@ -78,4 +203,105 @@ pub trait Reveal {
     fn reveal(&self, code: &Pseudonym) -> Option<Sensitive<String>>;
     /// The epoch that a running transaction of this station was begun in; `None` if unknown.
     fn pinned(&self, station: &str, transaction: &str) -> Option<Epoch>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> (Class, String) {
+        let id = Identifier::from_wire(text, Declared::Undeclared);
+        assert_eq!(id.original.expose(), text);
+        (id.class, id.canonical.expose().clone())
+    }
+
+    #[test]
+    fn classes_come_from_the_value() {
+        let cases = [
+            ("04a2b3c4", Class::Rfid, "04A2B3C4"),
+            (" 04:A2:b3:c4:D5:e6:F7 ", Class::Rfid, "04A2B3C4D5E6F7"),
+            ("04-A2-B3-C4-D5-E6-F7-08-09-0A", Class::Rfid, "04A2B3C4D5E6F708090A"),
+            ("E0 04 01 50 12 34 56 78", Class::Rfid, "E004015012345678"),
+            ("nl-tnm-c00122045-k", Class::Emaid, "NLTNMC00122045"),
+            ("NL*TNM*C00122045", Class::Emaid, "NLTNMC00122045"),
+            ("NLTNMC00122045X", Class::Emaid, "NLTNMC00122045X"), // wrong check digit: K
+            ("DEABC012345678", Class::Emaid, "DEABC012345678"),
+            ("DEDCBC12345678", Class::Rfid, "DEDCBC12345678"), // an eMAID in hex digits only counts as a UID ...
+            ("DE-DCB-C12345678-T", Class::Rfid, "DEDCBC12345678"), // ... with its check digit too
+            ("Visitor 7", Class::Other, "VISITOR 7"),
+            ("04A2B3C", Class::Other, "04A2B3C"),
+            ("café-é", Class::Other, "CAFé-é"),
+            ("\u{fe0f}04A2B3C4", Class::Other, "\u{fe0f}04A2B3C4"),
+            (" ", Class::Other, ""),
+        ];
+        for (text, class, canonical) in cases {
+            assert_eq!(read(text), (class, canonical.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn declared_classes_do_not_depend_on_the_value() {
+        let of = |text, declared| {
+            let id = Identifier::from_wire(text, declared);
+            (id.class, id.canonical.expose().clone())
+        };
+        assert_eq!(of("04a2b3c4", Declared::KeyCode), (Class::KeyCode, "04A2B3C4".into()));
+        assert_eq!(of("00:1a:7d:da:71:13", Declared::Vehicle), (Class::Vehicle, "001A7DDA7113".into()));
+        assert_eq!(of(" tx-04a2 ", Declared::Reference), (Class::Reference, " tx-04a2 ".into()));
+    }
+
+    #[test]
+    fn class_bytes_are_distinct_and_read_back() {
+        for byte in 0..=u8::MAX {
+            if let Some(class) = Class::from_byte(byte) {
+                assert_eq!(class.byte(), byte);
+                assert_eq!(Identifier::from_wire("x", class.declared()).class == class, class.declared() != Declared::Undeclared || class == Class::Other);
+            }
+        }
+        assert_eq!((0..=u8::MAX).filter_map(Class::from_byte).count(), 6);
+    }
+
+    #[test]
+    fn printing_shows_no_value() {
+        let identifier = Identifier::from_wire("04A2B3C4", Declared::Undeclared);
+        let code = Pseudonym::from_text("Z0AAAA").unwrap();
+        let printed = format!("{identifier:?} {:?} {:?}", identifier.original, Sighting { code, identifier: identifier.clone() });
+        assert!(!printed.contains("04A2") && !printed.contains("Z0AA"), "{printed}");
+    }
+
+    /// A spelling of `bare`: any case, any separators between characters.
+    fn spelling(bare: String) -> impl Strategy<Value = (String, String)> {
+        let length = bare.len();
+        let marks = proptest::collection::vec((any::<bool>(), prop_oneof![3 => Just(None), 1 => proptest::sample::select(&SEPARATORS[..]).prop_map(Some)]), length);
+        marks.prop_map(move |marks| {
+            let mut text = String::new();
+            for (c, (lower, separator)) in bare.chars().zip(marks) {
+                text.push(if lower { c.to_ascii_lowercase() } else { c });
+                text.extend(separator);
+            }
+            (bare.clone(), text)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_card_is_one_card_in_any_spelling((bare, text) in "([0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{16}|[0-9A-F]{20})".prop_flat_map(spelling)) {
+            prop_assert_eq!(read(&text), (Class::Rfid, bare));
+        }
+
+        #[test]
+        fn a_contract_is_one_contract_in_any_spelling((bare, text) in "NL[0-9A-Z]{12}".prop_flat_map(spelling), with_check in any::<bool>()) {
+            let mut text = text;
+            text.extend(check_digit(&bare).filter(|_| with_check));
+            prop_assert_eq!(read(&text), (Class::Emaid, bare));
+        }
+
+        #[test]
+        fn any_text_has_a_canonical_form_and_reading_it_again_changes_nothing(text in "\\PC{1,40}") {
+            let (class, canonical) = read(&text);
+            // A 15-character canonical form keeps a wrong check digit; every other form is a fixed point.
+            prop_assert_eq!(read(&canonical), (class, canonical.clone()));
+        }
+    }
 }

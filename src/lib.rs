@@ -1,9 +1,11 @@
 //! Sluis: an inline privacy gateway for EV charging.
 pub mod clock;
 pub mod identity;
+pub mod keys;
 pub mod ocpp;
 pub mod policy;
 pub mod pseudonym;
+pub mod seal;
 pub mod secret;
 pub mod session;
 pub mod treat;
