@@ -182,7 +182,9 @@ impl Session {
             ends: None,
             begins: None,
         };
+        // A station's own id may hold a card number, so what is remembered of it is its code.
         let transaction = if from == Side::Station { turn.transaction(action) } else { None };
+        let transaction = transaction.map(|id| self.coded_id(&id).unwrap_or(id));
         let epoch = transaction.as_deref().and_then(|t| self.pinned(t, turn.vault));
         let context = Context {
             rules,
@@ -501,7 +503,6 @@ impl<'a> Turn<'a> {
             "TransactionEvent" => {
                 let info = payload.peek("transactionInfo")?;
                 let id = Cursor::new(&payload.text()[info]).peek_string("transactionId")?;
-                // A station's own id may hold anything; only its digest-free short or random form is kept as a key.
                 Some(id.into_owned())
             }
             _ => None,
