@@ -18,7 +18,22 @@ use std::ops::Range;
 pub(crate) use text::is_harmless_reference;
 pub(crate) use tripwire::Watch;
 
-/// A frame that has been through the treatment, or that the gateway made itself. Sockets accept nothing else (I1).
+/// A frame that has been through the treatment, or that the gateway worded itself. Sockets accept nothing else (I1).
+///
+/// It can be read by anyone:
+/// ```
+/// fn length(frame: &sluis::treat::Outgoing) -> usize { frame.as_str().len() }
+/// ```
+/// but a frame that skipped the policy does not compile:
+/// ```compile_fail
+/// let frame = sluis::treat::Outgoing { text: String::new() };
+/// ```
+/// ```compile_fail
+/// let frame = sluis::treat::Outgoing::own(String::new());
+/// ```
+/// ```compile_fail
+/// let frame: sluis::treat::Outgoing = String::new().into();
+/// ```
 pub struct Outgoing {
     text: String,
 }

@@ -1,5 +1,6 @@
 """The fixtures: `csms`, `gateway` and `station`, each the real thing on real sockets."""
 
+import asyncio
 import random
 
 import pytest
@@ -31,7 +32,8 @@ async def start_gateway(tmp_path, csms):
 
     yield start
     for gateway in started:
-        gateway.stop()
+        # In a thread, so that the CSMS can take part in the goodbyes.
+        await asyncio.to_thread(gateway.stop)
 
 
 @pytest.fixture

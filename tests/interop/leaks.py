@@ -4,6 +4,11 @@ import base64
 import re
 
 _SEPARATORS = re.compile(r"[-:. _\s]")
+_ESCAPED = re.compile(r"\\+u([0-9A-Fa-f]{4})")
+# Every form has at least so many characters.
+_HEAD = 8
+# The card numbers that are sought as raw bytes have seven; shorter ones turn up in ciphertext by chance.
+_RAW = 7
 
 
 class Secrets:
@@ -11,7 +16,7 @@ class Secrets:
 
     def __init__(self):
         self.labels = {}
-        # By length: form → (secret, how it was written). Compared in upper case.
+        # The first eight characters of a form → the forms that begin so, each with the secret and how it is written there.
         self._forms = {}
         self._raw = {}
 
@@ -21,35 +26,29 @@ class Secrets:
     def plant(self, secret, label):
         self.labels[secret] = label
         for form, how in _forms(secret):
-            self._forms.setdefault(len(form), {}).setdefault(form.upper(), (secret, how))
+            self._forms.setdefault(form[:_HEAD].upper(), []).append((form.upper(), secret, how))
         for raw, how in _raw_forms(secret):
-            self._raw.setdefault(len(raw), {}).setdefault(raw, (secret, how))
+            self._raw[raw] = (secret, how)
 
-    def find(self, text, but_not=()):
-        """What is found in a text: a list of (secret, how it was written, label)."""
-        if isinstance(text, bytes):
-            text = text.decode("latin-1")
-        upper = text.upper()
-        bare = _SEPARATORS.sub("", upper)
+    def find(self, text):
+        """What is found in a text, whatever the case and the separators: a list of (secret, how it is written, label)."""
+        text = text.decode("latin-1") if isinstance(text, bytes) else text
+        text = _ESCAPED.sub(lambda escape: chr(int(escape.group(1), 16)), text)
+        text = _SEPARATORS.sub("", text).upper()
         found = {}
-        for haystack in {upper, bare}:
-            for length, forms in self._forms.items():
-                for run in re.finditer(r"[A-Z0-9+/=]{%d,}" % length if haystack is bare else r"\S{%d,}" % length, haystack):
-                    run = run.group()
-                    for at in range(len(run) - length + 1):
-                        hit = forms.get(run[at : at + length])
-                        if hit and hit[0] not in but_not:
-                            found.setdefault(hit[0], hit[1])
+        for at in range(len(text) - _HEAD + 1):
+            for form, secret, how in self._forms.get(text[at : at + _HEAD], ()):
+                if text.startswith(form, at):
+                    found.setdefault(secret, how)
         return [(secret, how, self.labels[secret]) for secret, how in found.items()]
 
     def find_in_file(self, content):
         """The same for a file: its text, and the bytes themselves."""
         found = {secret: (secret, how, label) for secret, how, label in self.find(content)}
-        for length, forms in self._raw.items():
-            for at in range(len(content) - length + 1):
-                hit = forms.get(content[at : at + length])
-                if hit:
-                    found.setdefault(hit[0], (hit[0], hit[1], self.labels[hit[0]]))
+        for at in range(len(content) - _RAW + 1):
+            hit = self._raw.get(content[at : at + _RAW])
+            if hit:
+                found.setdefault(hit[0], (*hit, self.labels[hit[0]]))
         return list(found.values())
 
 
@@ -74,8 +73,7 @@ def _forms(secret):
 
 def _raw_forms(secret):
     bare = _SEPARATORS.sub("", secret)
-    # Shorter ones turn up in ciphertext by chance.
-    if _is_hex(bare) and len(bare) >= 14:
+    if _is_hex(bare) and len(bare) == 2 * _RAW:
         yield bytes.fromhex(bare), "as raw bytes"
         yield bytes.fromhex(bare)[::-1], "as raw bytes, reversed"
 
