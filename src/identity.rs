@@ -88,15 +88,13 @@ impl Identifier {
     /// The rules, in this order (`hex` and `alphanumeric` in ASCII, after taking away the [`SEPARATORS`]):
     /// 1. declared `Reference`: the text itself, letter for letter, since the station chose it and must get it back so;
     /// 2. declared `KeyCode`: trimmed, upper case;  declared `Vehicle`: without separators, upper case;
-    /// 3. 8, 14, 16 or 20 hex digits: [`Class::Rfid`];
+    /// 3. 8, 14, 16 or 20 hex digits: [`Class::Rfid`], unless they are 14 and begin with a country code ([`HEX_COUNTRIES`]): then an eMAID;
     /// 4. two letters and 12 alphanumerics, with or without a 15th that is the right check digit (which is dropped): [`Class::Emaid`].
     ///    A wrong check digit stays part of the canonical form: a mistyped contract is not the contract;
     /// 5. else [`Class::Other`]: trimmed, upper case.
     ///
-    /// A 14-digit eMAID made of hex digits only cannot be told from a 7-byte UID, so it counts as one, also when it carries a check digit.
-    ///
     /// DIFFERENCE from the published design: 16 hex digits (ISO 15693) are `Rfid`, or one card would have as many codes as spellings;
-    /// and text that is not ASCII is `Other` with only its ASCII letters upper-cased, because refusing it would lose a session.
+    /// `DE-8AA-C12345678`, hex from end to end like most German contracts, is an eMAID, or no bill would find its e-MSP; and text that is not ASCII is `Other` with only its ASCII letters upper-cased, because refusing it would lose a session.
     pub fn from_wire(text: &str, declared: Declared) -> Self {
         let (class, canonical) = match declared {
             Declared::Reference => (Class::Reference, text.to_owned()),
@@ -111,13 +109,18 @@ impl Identifier {
 /// What people put between the digits of a card number or the parts of a contract number.
 pub const SEPARATORS: [char; 6] = [':', '-', ' ', '*', '.', '_'];
 
+/// The ISO 3166 codes that hex digits can spell. No maker of card chips has one as its number, so no 7-byte UID begins with one, unless a
+/// reader gives UIDs backwards; such a card still has one code in all its spellings.
+pub const HEX_COUNTRIES: [&str; 15] = ["AD", "AE", "AF", "BA", "BB", "BD", "BE", "BF", "CA", "CC", "CD", "CF", "DE", "EC", "EE"];
+
 /// Rules 3 to 5 of [`Identifier::from_wire`].
 fn by_value(text: &str) -> (Class, String) {
     let mut bare = bare(text);
     if bare.len() == 15 && looks_like_emaid(&bare) && check_digit(&bare[..14]) == bare.chars().last() {
         bare.pop();
     }
-    if matches!(bare.len(), 8 | 14 | 16 | 20) && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
+    let hex = matches!(bare.len(), 8 | 14 | 16 | 20) && bare.bytes().all(|b| b.is_ascii_hexdigit());
+    if hex && !(bare.len() == 14 && HEX_COUNTRIES.contains(&&bare[..2])) {
         (Class::Rfid, bare)
     } else if looks_like_emaid(&bare) {
         (Class::Emaid, bare)
@@ -227,8 +230,9 @@ mod tests {
             ("NL*TNM*C00122045", Class::Emaid, "NLTNMC00122045"),
             ("NLTNMC00122045X", Class::Emaid, "NLTNMC00122045X"), // wrong check digit: K
             ("DEABC012345678", Class::Emaid, "DEABC012345678"),
-            ("DEDCBC12345678", Class::Rfid, "DEDCBC12345678"), // an eMAID in hex digits only counts as a UID ...
-            ("DE-DCB-C12345678-T", Class::Rfid, "DEDCBC12345678"), // ... with its check digit too
+            ("DE*8AA*C12345678", Class::Emaid, "DE8AAC12345678"), // hex from end to end, and yet no card
+            ("DEADBEEF", Class::Rfid, "DEADBEEF"),
+            ("FADEBEEF123456", Class::Rfid, "FADEBEEF123456"), // no such country
             ("Visitor 7", Class::Other, "VISITOR 7"),
             ("04A2B3C", Class::Other, "04A2B3C"),
             ("café-é", Class::Other, "CAFé-é"),
@@ -287,7 +291,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_card_is_one_card_in_any_spelling((bare, text) in "([0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{16}|[0-9A-F]{20})".prop_flat_map(spelling)) {
-            prop_assert_eq!(read(&text), (Class::Rfid, bare));
+            let class = if bare.len() == 14 && HEX_COUNTRIES.contains(&&bare[..2]) { Class::Emaid } else { Class::Rfid };
+            prop_assert_eq!(read(&text), (class, bare));
         }
 
         #[test]

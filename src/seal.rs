@@ -28,7 +28,7 @@ pub trait Entropy: Send + Sync {
 }
 
 /// Why sealing or opening failed. Carries nothing of what was sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SealError {
     /// The operating system gave no random bytes.
     #[error("no random bytes from the operating system")]

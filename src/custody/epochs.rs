@@ -1,0 +1,149 @@
+//! What `sluis keys` does: list, create, rotate, destroy. Each is one durable change; a running gateway sees it at its next
+//! [`Custody::refresh`].
+
+use super::Custody;
+use crate::clock::Timestamp;
+use crate::identity::{Codes, Epoch};
+use crate::keys::{EpochKey, KeyError, LIVE_EPOCHS};
+use crate::pseudonym::Alphabet;
+use crate::seal::{Entropy, Kek};
+use crate::store::{EpochRow, Op, StoreError};
+
+/// Why an epoch was not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RotationError {
+    /// The keys forbid it, or a root does not open.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The store did not do it. [`StoreError::Conflict`]: it is the current epoch, or another process changed epochs meanwhile.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where an epoch is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochState {
+    /// Has codes that can be converted to, and is not used yet.
+    Prepared,
+    /// New codes are made in it.
+    Current,
+    /// Its codes are still recognised and restored.
+    Ending,
+    /// Its root is gone: its codes stand for nothing.
+    Destroyed,
+}
+
+impl EpochState {
+    /// `prepared`, `current`, `ending` or `destroyed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Current => "current",
+            Self::Ending => "ending",
+            Self::Destroyed => "destroyed",
+        }
+    }
+}
+
+/// A line of `sluis keys list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochStatus {
+    /// Its counter; codes carry the last digit.
+    pub epoch: Epoch,
+    /// Where it is in its life.
+    pub state: EpochState,
+    /// Alphabet of its codes for the CSMS.
+    pub alphabet: Alphabet,
+    /// When its root was drawn.
+    pub created: Timestamp,
+    /// When it ceased to be current.
+    pub retired: Option<Timestamp>,
+    /// When it was destroyed.
+    pub destroyed: Option<Timestamp>,
+}
+
+impl Custody {
+    /// All epochs, oldest first.
+    pub fn epochs(&self) -> Result<Vec<EpochStatus>, RotationError> {
+        let status = |row: &EpochRow| EpochStatus {
+            epoch: row.epoch,
+            state: match row {
+                EpochRow { destroyed: Some(_), .. } => EpochState::Destroyed,
+                EpochRow { current: true, .. } => EpochState::Current,
+                EpochRow { retired: Some(_), .. } => EpochState::Ending,
+                _ => EpochState::Prepared,
+            },
+            alphabet: alphabet(row.mark),
+            created: row.created,
+            retired: row.retired,
+            destroyed: row.destroyed,
+        };
+        Ok(self.store.epochs()?.iter().map(status).collect())
+    }
+
+    /// Prepares a new epoch without using it, so that a CSMS's card list can be converted to it ahead of the rotation.
+    pub fn create_epoch(&self, alphabet: Alphabet, now: Timestamp) -> Result<Epoch, RotationError> {
+        let rows = self.store.epochs()?;
+        let next = Epoch(rows.iter().map(|row| row.epoch.0 + 1).max().unwrap_or(0));
+        let live: Vec<_> = rows.iter().filter(|row| row.destroyed.is_none()).collect();
+        if live.len() >= LIVE_EPOCHS {
+            return Err(KeyError::TooMany.into());
+        }
+        if live.iter().any(|row| row.epoch.0 % 10 == next.0 % 10) {
+            return Err(KeyError::DigitTaken.into());
+        }
+        let root = EpochKey::generate(next, alphabet, &*self.entropy)?;
+        self.store.commit_blocking(vec![Op::EpochInsert(row(&root, &self.kek, &*self.entropy, now)?)])?;
+        self.refresh()?;
+        Ok(next)
+    }
+
+    /// Makes the newest prepared epoch the current one; without one, creates it in the current alphabet. The old one stays live: running
+    /// transactions end in it, and its codes are restored until it is destroyed. Returns the new current epoch.
+    pub fn rotate(&self, now: Timestamp) -> Result<Epoch, RotationError> {
+        let current = self.keys.current();
+        let known = self.epochs()?;
+        let prepared = known.iter().rev().find(|status| status.state == EpochState::Prepared).map(|status| status.epoch);
+        let to = match prepared {
+            Some(epoch) => epoch,
+            None => {
+                let alphabet = known.iter().find(|status| status.epoch == current).map_or(Alphabet::Base32, |status| status.alphabet);
+                self.create_epoch(alphabet, now)?
+            }
+        };
+        self.store.commit_blocking(vec![Op::EpochCurrent { from: Some(current), to, at: now }])?;
+        self.refresh()?;
+        Ok(to)
+    }
+
+    /// Destroys an epoch for good: overwrites its root, deletes its vault records and pins, empties the log. Its codes are refused from then
+    /// on like any stranger's. The current epoch cannot be destroyed: rotate first. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when it is destroyed but a reader kept the log from being emptied: call again.
+    pub fn destroy_epoch(&self, epoch: Epoch, now: Timestamp) -> Result<(), RotationError> {
+        if !self.store.epochs()?.iter().any(|row| row.epoch == epoch) {
+            return Err(KeyError::NotLive.into());
+        }
+        self.store.commit_blocking(vec![Op::EpochDestroy(epoch, now)])?;
+        self.refresh()?;
+        Ok(self.store.scrub()?)
+    }
+}
+
+pub(super) fn row(key: &EpochKey, kek: &Kek, entropy: &dyn Entropy, now: Timestamp) -> Result<EpochRow, KeyError> {
+    Ok(EpochRow {
+        epoch: key.epoch(),
+        mark: key.alphabet().mark(),
+        created: now,
+        retired: None,
+        destroyed: None,
+        wrapped: key.wrap(kek, entropy)?.to_vec(),
+        current: false,
+    })
+}
+
+/// A mark that is neither is caught when the root is unwrapped: it is part of its place.
+pub(super) fn alphabet(mark: u8) -> Alphabet {
+    if mark == Alphabet::Hex.mark() { Alphabet::Hex } else { Alphabet::Base32 }
+}

@@ -1,0 +1,102 @@
+//! The journal: billing facts, durable before the CSMS's acknowledgement goes back to the station (I4). Facts are pseudonymous when they
+//! come here, and are read in the order they were stored by the rooms that assemble charging sessions.
+
+use crate::clock::Timestamp;
+use crate::ocpp::Version;
+use crate::store::{JournalRow, Op, Pending, Store, StoreError};
+use crate::treat::Fact;
+use sha2::{Digest, Sha256};
+
+/// The journal. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Journal {
+    store: Store,
+}
+
+/// Facts on their way to the disk.
+#[must_use = "an acknowledgement may go back only after `durable` has returned"]
+pub struct Ticket {
+    way: Way,
+}
+
+enum Way {
+    /// Nothing to store.
+    Done,
+    /// Queued; the answer comes here.
+    Queued(Pending),
+    /// The queue was full: waits in [`Ticket::durable`].
+    Waiting(Store, Vec<Op>),
+}
+
+impl Journal {
+    /// A journal in a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Queues facts in the order of the calls and returns at once. A fact that is there already (same station, action, message id and
+    /// payload) is not stored twice, so a station's retry and our own are both safe.
+    ///
+    /// When the disk does not keep up and the queue is full, the facts stay in the ticket and are queued by [`Ticket::durable`], which then
+    /// waits for room: await a connection's tickets in the order they were made.
+    pub fn submit(&self, station: &str, version: Version, at: Timestamp, facts: Vec<Fact>) -> Ticket {
+        if facts.is_empty() {
+            return Ticket { way: Way::Done };
+        }
+        let row = |fact: Fact| {
+            Op::Append(JournalRow {
+                seq: 0,
+                fingerprint: fingerprint(station, &fact),
+                station: station.to_owned(),
+                version: version.number().to_owned(),
+                at,
+                action: fact.action.to_owned(),
+                message_id: fact.message_id,
+                payload: fact.payload,
+            })
+        };
+        let way = match self.store.enqueue(facts.into_iter().map(row).collect()) {
+            Ok(pending) => Way::Queued(pending),
+            Err(ops) => Way::Waiting(self.store.clone(), ops),
+        };
+        Ticket { way }
+    }
+
+    /// Facts after a place in the journal, in order. At most `most`, and at most [`PAGE`](crate::store::PAGE). A reader that remembers the last
+    /// [`seq`](JournalRow::seq) it worked on sees each fact once.
+    pub fn after(&self, seq: u64, most: usize) -> Result<Vec<JournalRow>, StoreError> {
+        self.store.journal_after(seq, most)
+    }
+
+    /// Drops facts from before a moment (and pins of transactions that never ended), oldest first, at most `most` of each. Sequence numbers
+    /// are not used again.
+    pub async fn purge(&self, before: Timestamp, most: usize) -> Result<(), StoreError> {
+        self.store.commit(vec![Op::Purge { before, most }]).await
+    }
+}
+
+impl Ticket {
+    /// Returns when the facts are on the disk.
+    ///
+    /// # Errors
+    /// The facts are not stored: do not acknowledge; the station will send them again.
+    pub async fn durable(self) -> Result<(), StoreError> {
+        match self.way {
+            Way::Done => Ok(()),
+            Way::Queued(pending) => pending.await.map_err(|_| StoreError::Closed)?,
+            Way::Waiting(store, ops) => store.commit(ops).await,
+        }
+    }
+}
+
+/// The same for a retry, different for anything else. Lengths are absorbed too, so that no two facts give one text.
+fn fingerprint(station: &str, fact: &Fact) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in [station, fact.action, &fact.message_id, &fact.payload] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&hash.finalize()[..16]);
+    fingerprint
+}

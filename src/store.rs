@@ -1,0 +1,277 @@
+//! The store: one small surface, so that engines can differ behind it. A batch of operations that is durable when the answer comes, and a
+//! few reads. Each operation is idempotent or version-checked; a batch happens as a whole or not at all. No iterators, closures or
+//! transaction objects leak out.
+//!
+//! What it keeps is sealed, blinded or pseudonymous already: this room holds no key and could not read a card number.
+
+mod embedded;
+mod rows;
+mod schema;
+mod writer;
+
+use crate::clock::Timestamp;
+use crate::identity::Epoch;
+use crate::pseudonym::Pseudonym;
+use crate::seal::Sealed;
+pub use embedded::{DATABASE, Embedded, Limits};
+use std::sync::Arc;
+
+/// Most rows one read hands out.
+pub const PAGE: usize = 1000;
+
+/// One change. All are idempotent: doing one twice leaves what doing it once leaves.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Keep a vault record unless its code is there. With another blind index there: [`StoreError::Conflict`] (two cards, one code).
+    VaultInsert(VaultRow),
+    /// Erase the record of a code: its key is overwritten, then the row deleted.
+    VaultErase(Pseudonym),
+    /// Remember the epoch that a transaction began in. An earlier pin stays.
+    Pin {
+        /// Keyed digest of station and transaction.
+        key: [u8; 16],
+        /// Where it began.
+        epoch: Epoch,
+        /// When, for the purge of pins whose transaction never ended.
+        at: Timestamp,
+    },
+    /// Forget a pin.
+    Unpin([u8; 16]),
+    /// Append a fact to the journal, unless one with its fingerprint is there.
+    Append(JournalRow),
+    /// Keep the wrapped standing key, unless there is one.
+    StandingInsert(Vec<u8>),
+    /// Keep a new epoch. There already: [`StoreError::Conflict`].
+    EpochInsert(EpochRow),
+    /// Make `to` the current epoch if `from` is it now (or it is `to` already); else [`StoreError::Conflict`].
+    EpochCurrent {
+        /// Current until now; `None` at the first start.
+        from: Option<Epoch>,
+        /// Current from now on; must be live.
+        to: Epoch,
+        /// When the old one retired.
+        at: Timestamp,
+    },
+    /// Destroy an epoch: overwrite its root, then drop its vault records and pins. The current one: [`StoreError::Conflict`].
+    EpochDestroy(Epoch, Timestamp),
+    /// Drop journal rows and pins from before a moment, oldest first, at most so many of each.
+    Purge {
+        /// Rows from before this go.
+        before: Timestamp,
+        /// At most so many.
+        most: usize,
+    },
+}
+
+/// A vault record as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultRow {
+    /// The code in the CSMS domain: its key.
+    pub code: Pseudonym,
+    /// Epoch of the code.
+    pub epoch: Epoch,
+    /// Class byte of the identifier.
+    pub class: u8,
+    /// Keyed digest of the identifier: tells a collision from a second sight.
+    pub blind: [u8; 16],
+    /// The original spelling, sealed.
+    pub sealed: Sealed,
+}
+
+/// A fact as stored: pseudonymous.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Its place in the journal, from 1, never used twice; 0 before it is stored.
+    pub seq: u64,
+    /// SHA-256 over station, action, message id and payload, cut to 16 bytes: a retry has the same.
+    pub fingerprint: [u8; 16],
+    /// The charging station.
+    pub station: String,
+    /// `1.6`, `2.0.1` or `2.1`.
+    pub version: String,
+    /// When the gateway saw it.
+    pub at: Timestamp,
+    /// As [`Fact::action`](crate::treat::Fact).
+    pub action: String,
+    /// The frame's message id.
+    pub message_id: String,
+    /// The treated payload, JSON.
+    pub payload: String,
+}
+
+/// Prints where and when, never the payload.
+impl std::fmt::Debug for JournalRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "JournalRow({}, {})", self.seq, self.action)
+    }
+}
+
+/// An epoch as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochRow {
+    /// Its counter.
+    pub epoch: Epoch,
+    /// First character of its codes: `Z` or `F`.
+    pub mark: u8,
+    /// When its root was drawn.
+    pub created: Timestamp,
+    /// When it ceased to be the current one.
+    pub retired: Option<Timestamp>,
+    /// When its root was destroyed.
+    pub destroyed: Option<Timestamp>,
+    /// Its root, wrapped; empty once destroyed.
+    pub wrapped: Vec<u8>,
+    /// Whether new codes are made in it.
+    pub current: bool,
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// Vault records.
+    pub vault: u64,
+    /// Pinned transactions.
+    pub pins: u64,
+    /// Facts in the journal.
+    pub journal: u64,
+    /// Bytes of the database file, without its log.
+    pub bytes: u64,
+}
+
+/// Why the store did not do it. Nothing of the rows is in it. After any of these, nothing of the batch has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full or the size limit reached. Passes by itself when there is room.
+    #[error("the disk is full or the size limit is reached")]
+    Full,
+    /// The file or its directory cannot be written.
+    #[error("the database cannot be written")]
+    ReadOnly,
+    /// The file is not a database of ours, or is damaged.
+    #[error("the database is damaged or not one of ours")]
+    Corrupt,
+    /// Another process held the write lock too long.
+    #[error("the database is locked by another process")]
+    Locked,
+    /// The disk failed.
+    #[error("the disk failed")]
+    Io,
+    /// A version check failed, or two cards have one code.
+    #[error("conflicts with what is stored")]
+    Conflict,
+    /// The queue of changes is full: the disk does not keep up.
+    #[error("the queue to the disk is full")]
+    Busy,
+    /// The store is closing.
+    #[error("the store is closing")]
+    Closed,
+}
+
+impl StoreError {
+    /// One word, for metrics and logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ReadOnly => "read_only",
+            Self::Corrupt => "corrupt",
+            Self::Locked => "locked",
+            Self::Io => "io",
+            Self::Conflict => "conflict",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A change under way: wait for it or drop it (it happens all the same).
+pub type Pending = tokio::sync::oneshot::Receiver<Result<(), StoreError>>;
+
+/// The store, by whichever engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    engine: Engine,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Embedded(Arc<Embedded>),
+}
+
+impl Store {
+    /// A store in one file.
+    pub fn embedded(engine: Embedded) -> Self {
+        Self { engine: Engine::Embedded(Arc::new(engine)) }
+    }
+
+    /// Makes the changes. `Ok` means all of them are on the disk; an error, none. Waits while the queue is full.
+    pub async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.commit(ops).await
+    }
+
+    /// [`Store::commit`] for threads outside the runtime (command-line tools).
+    pub fn commit_blocking(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.commit_blocking(ops)
+    }
+
+    /// Queues the changes in the order of the calls and returns at once. Gives them back when the queue is full.
+    pub fn enqueue(&self, ops: Vec<Op>) -> Result<Pending, Vec<Op>> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.enqueue(ops)
+    }
+
+    /// Leaves no trace of erased rows in the database's own log. After an erasure or destruction.
+    pub fn scrub(&self) -> Result<(), StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.scrub()
+    }
+
+    /// The record of a code.
+    pub fn vault_row(&self, code: &Pseudonym) -> Result<Option<VaultRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.vault_row(code)
+    }
+
+    /// The epoch pinned under a key.
+    pub fn pin(&self, key: &[u8; 16]) -> Result<Option<Epoch>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.pin(key)
+    }
+
+    /// Facts after a place in the journal, in order; at most `most` and at most [`PAGE`].
+    pub fn journal_after(&self, seq: u64, most: usize) -> Result<Vec<JournalRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.journal_after(seq, most.min(PAGE))
+    }
+
+    /// All epochs, oldest first, destroyed ones too.
+    pub fn epochs(&self) -> Result<Vec<EpochRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.epochs()
+    }
+
+    /// The wrapped standing key.
+    pub fn standing(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.standing()
+    }
+
+    /// A number that grows with each erasure and each change of epochs, by whichever process: what caches hold is then old.
+    pub fn generation(&self) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.generation()
+    }
+
+    /// What it holds.
+    pub fn sizes(&self) -> Result<Sizes, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.sizes()
+    }
+
+    /// What the last change came to: `None` if it went well. For readiness.
+    pub fn trouble(&self) -> Option<StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.trouble()
+    }
+}

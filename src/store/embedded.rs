@@ -1,0 +1,126 @@
+//! The embedded engine: SQLite, one file, one writing thread, a few reading connections.
+
+use super::writer::Writer;
+use super::{EpochRow, JournalRow, Op, Pending, Sizes, StoreError, VaultRow, rows, schema};
+use crate::identity::Epoch;
+use crate::pseudonym::Pseudonym;
+use rusqlite::{Connection, OpenFlags};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// The database's name in the data directory. Beside it stand its log and index (`-wal`, `-shm`).
+pub const DATABASE: &str = "sluis.db";
+/// Reading connections: more would wait for the two or four cores of a usual machine.
+const READERS: usize = 4;
+
+/// How large the database may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes of the file; beyond it changes fail with [`StoreError::Full`] until rows are purged. `None`: until the disk is full.
+    pub max_bytes: Option<u64>,
+}
+
+/// The engine. Dropping it finishes what is queued.
+pub struct Embedded {
+    writer: Writer,
+    readers: Vec<Mutex<Connection>>,
+}
+
+impl Embedded {
+    /// Opens or creates the database in a directory that exists. Files are readable by their owner only.
+    pub fn open(dir: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let path = dir.join(DATABASE);
+        create_private(&path)?;
+        let write = {
+            let path = path.clone();
+            move || -> Result<Connection, StoreError> {
+                let mut conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                schema::prepare_writer(&mut conn, limits.max_bytes)?;
+                Ok(conn)
+            }
+        };
+        let first = write()?;
+        let readers = (0..READERS).map(|_| reader(&path).map(Mutex::new)).collect::<Result<_, _>>()?;
+        Ok(Self { writer: Writer::start(first, write)?, readers })
+    }
+
+    pub(super) async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.writer.commit(ops).await
+    }
+
+    pub(super) fn commit_blocking(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.writer.commit_blocking(ops)
+    }
+
+    pub(super) fn enqueue(&self, ops: Vec<Op>) -> Result<Pending, Vec<Op>> {
+        self.writer.enqueue(ops)
+    }
+
+    pub(super) fn scrub(&self) -> Result<(), StoreError> {
+        self.writer.scrub()
+    }
+
+    pub(super) fn trouble(&self) -> Option<StoreError> {
+        self.writer.trouble()
+    }
+
+    pub(super) fn vault_row(&self, code: &Pseudonym) -> Result<Option<VaultRow>, StoreError> {
+        rows::vault_row(&self.reader(), code)
+    }
+
+    pub(super) fn pin(&self, key: &[u8; 16]) -> Result<Option<Epoch>, StoreError> {
+        rows::pin(&self.reader(), key)
+    }
+
+    pub(super) fn journal_after(&self, seq: u64, most: usize) -> Result<Vec<JournalRow>, StoreError> {
+        rows::journal_after(&self.reader(), seq, most)
+    }
+
+    pub(super) fn epochs(&self) -> Result<Vec<EpochRow>, StoreError> {
+        rows::epochs(&self.reader())
+    }
+
+    pub(super) fn standing(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        rows::standing(&self.reader())
+    }
+
+    pub(super) fn generation(&self) -> Result<u64, StoreError> {
+        rows::generation(&self.reader())
+    }
+
+    pub(super) fn sizes(&self) -> Result<Sizes, StoreError> {
+        rows::sizes(&self.reader())
+    }
+
+    /// A free reading connection, or the first when all are busy: reads take microseconds.
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        for reader in &self.readers {
+            match reader.try_lock() {
+                Ok(free) => return free,
+                Err(TryLockError::Poisoned(free)) => return free.into_inner(), // a read that panicked left nothing half done
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.readers[0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the file before SQLite does, so that it is never readable by others; its log and index take over the mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = made.map_err(|e| if e.kind() == std::io::ErrorKind::StorageFull { StoreError::Full } else { StoreError::ReadOnly })?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(|_| StoreError::ReadOnly)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|e| schema::kind(&e))?;
+    conn.set_prepared_statement_cache_capacity(32);
+    Ok(conn)
+}
+
+fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    schema::patience(&mut conn)?;
+    Ok(conn)
+}

@@ -1,0 +1,113 @@
+//! The embedded engine's tables and the settings that make `Ok` mean durable.
+
+use super::StoreError;
+use rusqlite::{Connection, ErrorCode};
+use std::time::Duration;
+
+/// Marks the file as ours (`SLUI`).
+const APPLICATION: i32 = 0x534C_5549;
+/// The tables' version. A newer file is refused, not guessed at.
+const VERSION: i32 = 1;
+/// How long a writer waits for another process's write lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the log may stay after a checkpoint, in bytes.
+const LOG_LIMIT: i64 = 16 << 20;
+
+const TABLES: &str = "
+CREATE TABLE vault (
+    code   TEXT PRIMARY KEY,
+    epoch  INTEGER NOT NULL,
+    class  INTEGER NOT NULL,
+    blind  BLOB NOT NULL,
+    dek    BLOB NOT NULL,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pin (
+    key   BLOB PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pin_at ON pin (at);
+CREATE TABLE journal (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint BLOB NOT NULL UNIQUE,
+    station     TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    action      TEXT NOT NULL,
+    message_id  TEXT NOT NULL,
+    payload     TEXT NOT NULL
+) STRICT;
+CREATE TABLE epoch (
+    counter   INTEGER PRIMARY KEY,
+    mark      INTEGER NOT NULL,
+    created   INTEGER NOT NULL,
+    retired   INTEGER,
+    destroyed INTEGER,
+    wrapped   BLOB NOT NULL,
+    current   INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX one_current ON epoch (current) WHERE current = 1;
+CREATE TABLE standing (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    wrapped BLOB NOT NULL
+) STRICT;
+CREATE TABLE generation (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    n   INTEGER NOT NULL
+) STRICT;
+INSERT INTO generation VALUES (1, 0);
+";
+
+/// Settings of the writing connection, then the tables if the file is new.
+pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> Result<(), StoreError> {
+    patience(conn)?;
+    // Before the first table, or it has no effect.
+    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(|e| kind(&e))?;
+    conn.pragma_update(None, "journal_mode", "WAL").map_err(|e| kind(&e))?;
+    // WAL's habitual NORMAL would let the last commits go with the power.
+    conn.pragma_update(None, "synchronous", "FULL").map_err(|e| kind(&e))?;
+    // Deleted rows would stay readable in free pages.
+    conn.pragma_update(None, "secure_delete", "ON").map_err(|e| kind(&e))?;
+    conn.pragma_update(None, "journal_size_limit", LOG_LIMIT).map_err(|e| kind(&e))?;
+    if let Some(bytes) = max_bytes {
+        let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(|e| kind(&e))?;
+        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+        conn.pragma_update(None, "max_page_count", pages.max(1)).map_err(|e| kind(&e))?;
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(|e| kind(&e))?;
+    let version: i32 = tx.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| kind(&e))?;
+    let application: i32 = tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(|e| kind(&e))?;
+    match (application, version) {
+        (0, 0) => {
+            tx.execute_batch(TABLES).map_err(|e| kind(&e))?;
+            tx.pragma_update(None, "application_id", APPLICATION).map_err(|e| kind(&e))?;
+            tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
+        }
+        (APPLICATION, VERSION) => {}
+        _ => return Err(StoreError::Corrupt),
+    }
+    tx.commit().map_err(|e| kind(&e))
+}
+
+/// Waits for another process's lock in steps of a millisecond. SQLite's own steps grow to 100 ms, in which a tool beside the server takes
+/// the lock again and again.
+pub(super) fn patience(conn: &mut Connection) -> Result<(), StoreError> {
+    let wait = |tries: i32| {
+        std::thread::sleep(Duration::from_millis(1));
+        u128::try_from(tries).unwrap_or(0) < PATIENCE.as_millis()
+    };
+    conn.busy_handler(Some(wait)).map_err(|e| kind(&e))
+}
+
+/// What kind of failure, and nothing of its text: that may quote a row.
+pub(super) fn kind(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::TooBig) => StoreError::Full,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied) => StoreError::ReadOnly,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
+        Some(ErrorCode::ConstraintViolation) => StoreError::Conflict,
+        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => StoreError::Io,
+        _ => StoreError::Corrupt,
+    }
+}

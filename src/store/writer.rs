@@ -1,0 +1,192 @@
+//! The one thread that writes: takes what is queued, up to [`GROUP`] batches, into one transaction, and wakes those who wait once it is
+//! on the disk. So a hundred drivers at one moment cost one flush.
+
+use super::rows::apply;
+use super::schema::kind;
+use super::{Op, Pending, StoreError};
+use rusqlite::Connection;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+
+/// Most batches in one transaction: beyond it the flush is cheap already, and the first to come would wait for the last.
+pub(super) const GROUP: usize = 128;
+/// Most batches waiting for the writer.
+pub(super) const QUEUE: usize = 4096;
+/// Free pages handed back to the file system after a transaction that deleted much, so that each purge shrinks the file a bit (1 MiB).
+const GIVE_BACK: usize = 256;
+
+/// Handle on the writer. Dropping the last one lets it finish what is queued and end.
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Job>>,
+    room: Arc<Semaphore>,
+    trouble: Arc<AtomicU8>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+struct Job {
+    work: Work,
+    done: oneshot::Sender<Result<(), StoreError>>,
+    /// Given back when the job leaves the queue's account, done or not.
+    _room: OwnedSemaphorePermit,
+}
+
+enum Work {
+    Change(Vec<Op>),
+    Scrub,
+}
+
+impl Writer {
+    /// `open` makes the connection; it is called again when the old one is beyond use.
+    pub(super) fn start(conn: Connection, open: impl Fn() -> Result<Connection, StoreError> + Send + 'static) -> Result<Self, StoreError> {
+        let (queue, jobs) = mpsc::channel();
+        let trouble = Arc::new(AtomicU8::new(0));
+        let shared = Arc::clone(&trouble);
+        let thread = std::thread::Builder::new()
+            .name("sluis-store".into())
+            .spawn(move || run(conn, &jobs, &shared, open))
+            .map_err(|_| StoreError::Io)?;
+        Ok(Self { queue: Some(queue), room: Arc::new(Semaphore::new(QUEUE)), trouble, thread: Some(thread) })
+    }
+
+    pub(super) async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        self.send(Work::Change(ops), room).await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) fn enqueue(&self, ops: Vec<Op>) -> Result<Pending, Vec<Op>> {
+        match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(room) => Ok(self.send(Work::Change(ops), room)),
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(ops),
+        }
+    }
+
+    pub(super) fn commit_blocking(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.wait(Work::Change(ops))
+    }
+
+    pub(super) fn scrub(&self) -> Result<(), StoreError> {
+        self.wait(Work::Scrub)
+    }
+
+    /// Waits without a runtime; also allowed on a runtime's thread, for the few operations of an administrator.
+    fn wait(&self, work: Work) -> Result<(), StoreError> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| StoreError::Busy)?;
+        let mut answer = self.send(work, room);
+        loop {
+            match answer.try_recv() {
+                Ok(result) => return result,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(StoreError::Closed),
+                Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(std::time::Duration::from_micros(100)),
+            }
+        }
+    }
+
+    fn send(&self, work: Work, room: OwnedSemaphorePermit) -> Pending {
+        let (done, answer) = oneshot::channel();
+        // A writer that is gone drops the job, and with it `done`: whoever waits reads `Closed`.
+        let _ = self.queue.as_ref().map(|queue| queue.send(Job { work, done, _room: room }));
+        answer
+    }
+
+    /// What the last transaction came to.
+    pub(super) fn trouble(&self) -> Option<StoreError> {
+        let all = [StoreError::Full, StoreError::ReadOnly, StoreError::Corrupt, StoreError::Locked, StoreError::Io];
+        usize::from(self.trouble.load(Ordering::Relaxed)).checked_sub(1).and_then(|n| all.get(n).copied())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // what is queued gets to the disk
+        }
+    }
+}
+
+fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, open: impl Fn() -> Result<Connection, StoreError>) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            match jobs.try_recv() {
+                Ok(job) => group.push(job),
+                Err(_) => break,
+            }
+        }
+        let failed = write(&conn, group);
+        trouble.store(failed.map_or(0, number), Ordering::Relaxed);
+        if matches!(failed, Some(StoreError::Io | StoreError::ReadOnly | StoreError::Corrupt)) {
+            // A failed disk may leave a connection that fails for ever; a new one works as soon as the disk does.
+            if let Ok(fresh) = open() {
+                conn = fresh;
+            }
+        }
+    }
+}
+
+/// Writes a group and answers each of its jobs. Returns what went wrong with the whole, if anything did.
+fn write(conn: &Connection, group: Vec<Job>) -> Option<StoreError> {
+    let mut results = Vec::with_capacity(group.len());
+    let (mut scrub, mut freed) = (false, false);
+    let whole = (|| {
+        conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| kind(&e))?;
+        for job in &group {
+            match &job.work {
+                Work::Change(ops) => {
+                    freed |= ops.iter().any(|op| matches!(op, Op::Purge { .. } | Op::EpochDestroy(..)));
+                    results.push(change(conn, ops)?);
+                }
+                Work::Scrub => {
+                    scrub = true;
+                    results.push(Ok(()));
+                }
+            }
+        }
+        conn.execute_batch("COMMIT").map_err(|e| kind(&e))
+    })();
+    if whole.is_err() && !conn.is_autocommit() {
+        let _ = conn.execute_batch("ROLLBACK"); // if this fails, the connection is replaced or the next BEGIN fails: no acknowledgement either way
+    }
+    let scrubbed = if whole.is_ok() && scrub { checkpoint(conn) } else { Ok(()) };
+    for (place, job) in group.into_iter().enumerate() {
+        let own = match job.work {
+            Work::Scrub => scrubbed,
+            Work::Change(_) => results.get(place).copied().unwrap_or(Ok(())),
+        };
+        let _ = job.done.send(whole.and(own)); // whoever does not wait any more does not need to know
+    }
+    if whole.is_ok() && freed {
+        let _ = conn.execute_batch(&format!("PRAGMA incremental_vacuum({GIVE_BACK})")); // housekeeping: the next purge tries again
+    }
+    whole.err()
+}
+
+/// One batch, whole or not at all. The outer error is the disk's and ends the group; the inner one is this batch's own.
+fn change(conn: &Connection, ops: &[Op]) -> Result<Result<(), StoreError>, StoreError> {
+    conn.execute_batch("SAVEPOINT batch").map_err(|e| kind(&e))?;
+    let done = ops.iter().try_for_each(|op| apply(conn, op));
+    match done {
+        Ok(()) => {}
+        Err(StoreError::Conflict) => conn.execute_batch("ROLLBACK TO batch").map_err(|e| kind(&e))?,
+        Err(disk) => return Err(disk),
+    }
+    conn.execute_batch("RELEASE batch").map_err(|e| kind(&e))?;
+    Ok(done)
+}
+
+/// Moves the log into the file and empties it. `Locked` when a reader is in the way.
+fn checkpoint(conn: &Connection) -> Result<(), StoreError> {
+    let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(|e| kind(&e))?;
+    if busy { Err(StoreError::Locked) } else { Ok(()) }
+}
+
+fn number(error: StoreError) -> u8 {
+    match error {
+        StoreError::Full => 1,
+        StoreError::ReadOnly => 2,
+        StoreError::Corrupt => 3,
+        StoreError::Locked => 4,
+        StoreError::Io | StoreError::Busy | StoreError::Closed | StoreError::Conflict => 5,
+    }
+}
