@@ -301,7 +301,7 @@ pub(crate) mod tests {
         // If this fails, every card list that an operator converted is void: make a new label, not a new value.
         let ring = ring(&[(0, Alphabet::Base32)]);
         assert_eq!(ring.code(&card("04A2B3C4"), None).as_str(), "Z09WJ19N10K8YGMXVC8Y");
-        assert_eq!(std::str::from_utf8(&ring.digest("serial", "ABC-123")).unwrap(), "PINNED-DIGEST");
+        assert_eq!(std::str::from_utf8(&ring.digest("serial", "ABC-123")).unwrap(), "0XF3JJPSPD0KMCGS");
     }
 
     #[test]
@@ -349,29 +349,23 @@ pub(crate) mod tests {
     /// 1 in 32,768 and 1 in 65,536 by arithmetic; the bounds are five standard deviations wide.
     #[test]
     fn foreign_texts_seldom_pass_for_codes() {
-        let entropy = Counting::default();
-        for (alphabet, tries, most) in [(Alphabet::Base32, 100_000, 13), (Alphabet::Hex, 100_000, 8)] {
-            let (ring, keys) = (ring(&[(5, alphabet)]), ring(&[(5, alphabet)]));
+        // 1 M: 30.5 and 15.3 expected; 20,000: 0.6 and 0.3.
+        let (tries, most) = if cfg!(debug_assertions) { (20_000, [5, 4]) } else { (1_000_000, [58, 35]) };
+        for (alphabet, most) in BOTH.into_iter().zip(most) {
+            let ring = ring(&[(5, alphabet)]);
             let mut passed = 0;
             for n in 0..tries {
-                let foreign = keys.code(&card(&format!("visitor {n}")), None);
-                let mut bytes = [0; 16];
-                entropy_fill(&entropy, &mut bytes);
-                let mut text = foreign.as_str()[..2].as_bytes().to_vec();
-                alphabet.spell(&keys.standing.digest("noise", &[&bytes, &[n as u8]]), 18, &mut text);
+                let mut text = vec![alphabet.mark(), b'5'];
+                alphabet.spell(&ring.standing.digest("noise", &[&u32::to_be_bytes(n)]), 18, &mut text);
                 passed += usize::from(ring.recognise(std::str::from_utf8(&text).unwrap()).is_some());
             }
             assert!(passed <= most, "{alphabet:?}: {passed}");
         }
     }
 
-    fn entropy_fill(entropy: &Counting, to: &mut [u8]) {
-        crate::seal::Entropy::fill(entropy, to).unwrap();
-    }
-
     #[test]
     fn many_cards_have_as_many_codes() {
-        let cards = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+        let cards = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
         for alphabet in BOTH {
             let ring = ring(&[(0, alphabet)]);
             let codes: HashSet<Pseudonym> = (0..cards).map(|n| ring.code(&card(&format!("{n:08X}")), None)).collect();

@@ -136,7 +136,8 @@ impl Vault {
             return Ok(());
         }
         self.inner.store.commit(vec![Op::Pin { key, epoch, at: now }]).await?;
-        self.inner.pins.keep(key, epoch);
+        // What is on the disk, which may be an earlier pin: a transaction keeps the epoch it began in.
+        self.inner.pins.keep(key, self.inner.store.pin(&key)?.unwrap_or(epoch));
         Ok(())
     }
 
@@ -289,6 +290,7 @@ impl Inner {
                 self.collisions.fetch_add(1, Ordering::Relaxed);
                 Err(VaultError::Collision)
             }
+            Err(StoreError::Gone) => Err(VaultError::NotLive),
             Err(error) => Err(error.into()),
         }
     }

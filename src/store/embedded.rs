@@ -23,8 +23,9 @@ pub struct Limits {
 
 /// The engine. Dropping it finishes what is queued.
 pub struct Embedded {
-    writer: Writer,
+    // Dropped in this order: the last connection to close must be one that may write, or the log would not be moved into the file.
     readers: Vec<Mutex<Connection>>,
+    writer: Writer,
 }
 
 impl Embedded {

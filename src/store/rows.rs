@@ -15,11 +15,12 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         Op::VaultInsert(row) => {
             let VaultRow { code, epoch, class, blind, sealed } = row;
             let added = run(
-                "INSERT INTO vault (code, epoch, class, blind, dek, sealed) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO vault (code, epoch, class, blind, dek, sealed) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+                 WHERE EXISTS (SELECT 1 FROM epoch WHERE counter = ?2 AND destroyed IS NULL) ON CONFLICT DO NOTHING",
                 params![code.as_str(), epoch.0, class, blind, sealed.wrapped, sealed.text],
             )?;
             if added == 0 {
-                let there = vault_row(conn, code)?.ok_or(StoreError::Conflict)?;
+                let there = vault_row(conn, code)?.ok_or(StoreError::Gone)?;
                 if there.blind != *blind || there.class != *class {
                     return Err(StoreError::Conflict);
                 }
