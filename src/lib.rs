@@ -5,6 +5,7 @@ pub mod identity;
 pub mod journal;
 pub mod keys;
 pub mod ocpp;
+pub mod policy;
 pub mod pseudonym;
 pub mod seal;
 pub mod secret;

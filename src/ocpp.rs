@@ -1,5 +1,10 @@
 //! The vocabulary of OCPP that every room shares: version, side, kind of frame.
 
+
+pub mod catalogue;
+pub mod frame;
+pub mod json;
+
 /// An OCPP version that the gateway speaks. The subprotocol name is what a station offers in `Sec-WebSocket-Protocol`
 /// (OCPP-J 1.6 §3.1.2; OCPP 2.0.1 Part 4 §3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,4 +94,19 @@ impl Kind {
             Self::Send => "send",
         }
     }
+}
+
+/// A word of the standard as a `'static` string, for labels. Only ever called with the built-in catalogue's own words, so what it
+/// keeps is bounded by the catalogue.
+pub(crate) fn intern(word: &str) -> &'static str {
+    use std::collections::BTreeSet;
+    use std::sync::{Mutex, PoisonError};
+    static WORDS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = words.get(word) {
+        return known;
+    }
+    let known: &'static str = Box::leak(word.to_owned().into_boxed_str());
+    words.insert(known);
+    known
 }

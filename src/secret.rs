@@ -5,6 +5,24 @@ use std::fmt;
 use zeroize::Zeroize;
 
 /// A value that must not be printed, logged or serialised. Wiped from memory when dropped.
+///
+/// ```
+/// let card = sluis::secret::Sensitive::new(String::from("04A2B3C4"));
+/// assert_eq!(format!("{card:?}"), "[sensitive]");
+/// ```
+/// It has no `Display`, cannot be compared and cannot be serialised:
+/// ```compile_fail
+/// let card = sluis::secret::Sensitive::new(String::from("04A2B3C4"));
+/// println!("{card}");
+/// ```
+/// ```compile_fail
+/// let card = sluis::secret::Sensitive::new(String::from("04A2B3C4"));
+/// assert!(card == card);
+/// ```
+/// ```compile_fail
+/// let card = sluis::secret::Sensitive::new(String::from("04A2B3C4"));
+/// serde_json::to_string(&card).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Sensitive<T: Zeroize>(T);
 

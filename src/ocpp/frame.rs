@@ -1,0 +1,119 @@
+//! The OCPP-J envelope (OCPP-J 1.6 §4.2; OCPP 2.1 Part 4 §4.2): reads `[type, id, …]` and says where each part stands,
+//! without reading the payload.
+
+use super::Kind;
+use super::json::{Cursor, Shape, Token, Unreadable};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The parts of a frame, as places in its text.
+#[derive(Debug, Clone)]
+pub struct Frame<'a> {
+    /// The message type.
+    pub kind: Kind,
+    /// The message id, unescaped.
+    pub id: Cow<'a, str>,
+    /// Where the id token stands, quotes included.
+    pub id_span: Range<usize>,
+    /// CALL and SEND: the action. CALLERROR and CALLRESULTERROR: the error code. CALLRESULT: empty.
+    pub name: Cow<'a, str>,
+    /// Where the payload begins: the object of a CALL, CALLRESULT or SEND; the description of an error (the end bracket if
+    /// there is none).
+    pub rest: usize,
+}
+
+/// Why a frame cannot be read, and as much of its head as could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadFrame {
+    /// The message type number, if it could be read.
+    pub kind: Option<u64>,
+    /// The message id, if it could be read.
+    pub id: Option<String>,
+    /// What is wrong.
+    pub why: Unreadable,
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the head of a frame. The payload is not looked at; the treatment reads it.
+    ///
+    /// # Errors
+    /// [`BadFrame`] with as much of the head as could be read, so that a CALL can still be answered under its own id.
+    pub fn read(text: &'a str) -> Result<Self, BadFrame> {
+        let mut head = BadFrame { kind: None, id: None, why: Unreadable::Syntax };
+        let mut cursor = Cursor::new(text);
+        Self::head(&mut cursor, &mut head).map_err(|why| BadFrame { why, ..head })
+    }
+
+    fn head(cursor: &mut Cursor<'a>, head: &mut BadFrame) -> Result<Self, Unreadable> {
+        let comma = |cursor: &mut Cursor<'a>| if cursor.take(b',') { Ok(()) } else { Err(Unreadable::Syntax) };
+        if !cursor.take(b'[') {
+            return Err(Unreadable::Syntax);
+        }
+        let number = cursor.number()?;
+        head.kind = number.parse().ok();
+        comma(cursor)?;
+        if cursor.shape()? != Shape::String {
+            return Err(Unreadable::Syntax);
+        }
+        let start = cursor.at();
+        let id = cursor.string()?;
+        let id_span = start..cursor.at();
+        let id = cursor.content(&id);
+        head.id = Some(id.clone().into_owned());
+        let kind = match head.kind {
+            Some(2) => Kind::Call,
+            Some(3) => Kind::CallResult,
+            Some(4) => Kind::CallError,
+            Some(5) => Kind::CallResultError,
+            Some(6) => Kind::Send,
+            _ => return Err(Unreadable::Syntax),
+        };
+        comma(cursor)?;
+        let name = if kind == Kind::CallResult {
+            Cow::Borrowed("")
+        } else {
+            let name: Token = cursor.string()?;
+            let name = cursor.content(&name);
+            if matches!(kind, Kind::Call | Kind::Send) || !peek_end(cursor) {
+                comma(cursor)?;
+            }
+            name
+        };
+        cursor.space();
+        Ok(Self { kind, id, id_span, name, rest: cursor.at() })
+    }
+}
+
+/// Whether the frame ends here: old firmware sends a CALLERROR without description and details.
+fn peek_end(cursor: &Cursor<'_>) -> bool {
+    cursor.clone().take(b']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_five_kinds() {
+        for (text, kind, name) in [
+            (r#"[2,"1","Heartbeat",{}]"#, Kind::Call, "Heartbeat"),
+            (r#" [ 3 , "1" , {} ] "#, Kind::CallResult, ""),
+            (r#"[4,"1","GenericError","",{}]"#, Kind::CallError, "GenericError"),
+            (r#"[4,"1","GenericError"]"#, Kind::CallError, "GenericError"),
+            (r#"[5,"1","GenericError","",{}]"#, Kind::CallResultError, "GenericError"),
+            (r#"[6,"1","NotifyPeriodicEventStream",{}]"#, Kind::Send, "NotifyPeriodicEventStream"),
+        ] {
+            let frame = Frame::read(text).unwrap();
+            assert_eq!((frame.kind, &*frame.name, &*frame.id), (kind, name, "1"));
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_keeps_the_id_it_could_read() {
+        let bad = Frame::read(r#"[2,"a\u0062","Heartbeat"#).unwrap_err();
+        assert_eq!((bad.kind, bad.id.as_deref()), (Some(2), Some("ab")));
+        for text in ["", "{}", "[", "[2", "[2,5,\"A\",{}]", "[2.0,\"1\",\"A\",{}]", "[99999999999999999999999,\"1\"]", "null"] {
+            assert!(Frame::read(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! A cursor over JSON text (RFC 8259) that validates as it walks and never builds a tree, so that what is not treated can
+//! leave as the very bytes that came. It never allocates but to unescape.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Deepest nesting of arrays and objects that a frame may have. The deepest message of OCPP 2.1 needs 11.
+pub const MAX_DEPTH: u32 = 32;
+/// Most members and elements a frame may have in all: a full local list of 10,000 entries has about 90,000.
+pub const MAX_ELEMENTS: u32 = 200_000;
+
+/// Why JSON text cannot be read. Says nothing of the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not JSON.
+    #[error("not valid JSON")]
+    Syntax,
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested too deep")]
+    Depth,
+    /// More than [`MAX_ELEMENTS`] members and elements.
+    #[error("too many elements")]
+    Elements,
+    /// An object names the same member twice.
+    #[error("a member is named twice")]
+    Duplicate,
+}
+
+/// A JSON string token: where its content stands (without the quotes) and whether it has escapes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The content's bytes in the source, quotes excluded.
+    pub span: Range<usize>,
+    /// Whether the content has a backslash.
+    pub escaped: bool,
+}
+
+/// The shape of the value that stands at the cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{`
+    Object,
+    /// `[`
+    Array,
+    /// `"`
+    String,
+    /// `-` or a digit
+    Number,
+    /// `true` or `false`
+    Boolean,
+    /// `null`
+    Null,
+}
+
+/// A position in JSON text.
+#[derive(Debug, Clone)]
+pub struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u32,
+    elements: u32,
+}
+
+impl<'a> Cursor<'a> {
+    /// Stands at the start of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, elements: 0 }
+    }
+
+    /// Stands at `at`, inside the outermost bracket.
+    pub fn inside(text: &'a str, at: usize) -> Self {
+        Self { text, at, depth: 1, elements: 0 }
+    }
+
+    /// The byte position.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text that the cursor walks over.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Passes over white space.
+    pub fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
+            self.at += 1;
+        }
+    }
+
+    /// Passes over white space and then `byte`, if it stands there.
+    pub fn take(&mut self, byte: u8) -> bool {
+        self.space();
+        let there = self.byte() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    /// The shape of the next value, by its first byte.
+    pub fn shape(&mut self) -> Result<Shape, Unreadable> {
+        self.space();
+        match self.byte() {
+            Some(b'{') => Ok(Shape::Object),
+            Some(b'[') => Ok(Shape::Array),
+            Some(b'"') => Ok(Shape::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Shape::Number),
+            Some(b't' | b'f') => Ok(Shape::Boolean),
+            Some(b'n') => Ok(Shape::Null),
+            _ => Err(Unreadable::Syntax),
+        }
+    }
+
+    /// Enters an object or array whose bracket stands at the cursor. Every `enter` has its [`Cursor::leave`].
+    pub fn enter(&mut self) -> Result<(), Unreadable> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(Unreadable::Depth) } else { Ok(()) }
+    }
+
+    /// Leaves an object or array whose closing bracket was taken.
+    pub fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Counts one member or element.
+    pub fn count(&mut self) -> Result<(), Unreadable> {
+        self.elements += 1;
+        if self.elements > MAX_ELEMENTS { Err(Unreadable::Elements) } else { Ok(()) }
+    }
+
+    /// Reads a string token.
+    pub fn string(&mut self) -> Result<Token, Unreadable> {
+        self.space();
+        if self.byte() != Some(b'"') {
+            return Err(Unreadable::Syntax);
+        }
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            match bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    at = escape(bytes, at)?;
+                }
+                Some(0..=0x1f) | None => return Err(Unreadable::Syntax),
+                Some(_) => at += 1,
+            }
+        }
+        self.at = at + 1;
+        Ok(Token { span: start..at, escaped })
+    }
+
+    /// The content of a token, unescaped.
+    pub fn content(&self, token: &Token) -> Cow<'a, str> {
+        let raw = &self.text[token.span.clone()];
+        if token.escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
+    }
+
+    /// Reads a number, as its text.
+    pub fn number(&mut self) -> Result<&'a str, Unreadable> {
+        self.space();
+        let start = self.at;
+        let digits = |cursor: &mut Self| {
+            let from = cursor.at;
+            while let Some(b'0'..=b'9') = cursor.byte() {
+                cursor.at += 1;
+            }
+            if cursor.at == from { Err(Unreadable::Syntax) } else { Ok(()) }
+        };
+        self.at += usize::from(self.byte() == Some(b'-'));
+        if self.byte() == Some(b'0') {
+            self.at += 1;
+        } else {
+            digits(self)?;
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            digits(self)?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
+            digits(self)?;
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    fn word(&mut self) -> Result<(), Unreadable> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|w| rest.starts_with(w));
+        self.at += word.ok_or(Unreadable::Syntax)?.len();
+        Ok(())
+    }
+
+    /// Passes over one whole value, whatever it is, checking its grammar. Returns where it stood.
+    pub fn skip(&mut self) -> Result<Range<usize>, Unreadable> {
+        let shape = self.shape()?;
+        let start = self.at;
+        match shape {
+            Shape::String => drop(self.string()?),
+            Shape::Number => drop(self.number()?),
+            Shape::Boolean | Shape::Null => self.word()?,
+            Shape::Object => {
+                self.enter()?;
+                if !self.take(b'}') {
+                    loop {
+                        self.count()?;
+                        self.string()?;
+                        if !self.take(b':') {
+                            return Err(Unreadable::Syntax);
+                        }
+                        self.skip()?;
+                        if self.take(b'}') {
+                            break;
+                        }
+                        if !self.take(b',') {
+                            return Err(Unreadable::Syntax);
+                        }
+                    }
+                }
+                self.leave();
+            }
+            Shape::Array => {
+                self.enter()?;
+                if !self.take(b']') {
+                    loop {
+                        self.count()?;
+                        self.skip()?;
+                        if self.take(b']') {
+                            break;
+                        }
+                        if !self.take(b',') {
+                            return Err(Unreadable::Syntax);
+                        }
+                    }
+                }
+                self.leave();
+            }
+        }
+        Ok(start..self.at)
+    }
+
+    /// Whether only white space is left.
+    pub fn finished(&mut self) -> bool {
+        self.space();
+        self.at == self.text.len()
+    }
+
+    /// Looks ahead, from a cursor that stands at an object: where the value of the first member `name` stands. The cursor
+    /// itself does not move. `None` if it is no object, has no such member or cannot be read.
+    pub fn peek(&self, name: &str) -> Option<Range<usize>> {
+        let mut ahead = self.clone();
+        if ahead.shape() != Ok(Shape::Object) {
+            return None;
+        }
+        ahead.enter().ok()?;
+        if ahead.take(b'}') {
+            return None;
+        }
+        loop {
+            let key = ahead.string().ok()?;
+            let found = ahead.content(&key) == name;
+            if !ahead.take(b':') {
+                return None;
+            }
+            let span = ahead.skip().ok()?;
+            if found {
+                return Some(span);
+            }
+            if !ahead.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    /// Like [`Cursor::peek`], for a member whose value is a string: its content, unescaped.
+    pub fn peek_string(&self, name: &str) -> Option<Cow<'a, str>> {
+        let span = self.peek(name)?;
+        let mut there = Cursor { at: span.start, ..self.clone() };
+        let token = there.string().ok()?;
+        Some(there.content(&token))
+    }
+}
+
+/// Passes over the escape at `at`; a lone surrogate is no character and is refused, as serde_json does.
+fn escape(bytes: &[u8], at: usize) -> Result<usize, Unreadable> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => match unit(bytes, at + 2).ok_or(Unreadable::Syntax)? {
+            0xd800..=0xdbff => {
+                let low = (bytes.get(at + 6..at + 8) == Some(b"\\u")).then(|| unit(bytes, at + 8)).flatten();
+                if matches!(low, Some(0xdc00..=0xdfff)) { Ok(at + 12) } else { Err(Unreadable::Syntax) }
+            }
+            0xdc00..=0xdfff => Err(Unreadable::Syntax),
+            _ => Ok(at + 6),
+        },
+        _ => Err(Unreadable::Syntax),
+    }
+}
+
+fn unit(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.iter().try_fold(0, |unit, b| Some(unit * 16 + char::from(*b).to_digit(16)?))
+}
+
+/// Undoes the escapes of a string content that a [`Cursor`] has read.
+fn unescape(raw: &str) -> String {
+    let bytes = raw.as_bytes();
+    let mut plain = String::with_capacity(raw.len());
+    let (mut at, mut copied) = (0, 0);
+    while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
+        at += found;
+        plain.push_str(&raw[copied..at]);
+        let next = bytes.get(at + 1).copied().unwrap_or_default();
+        at += 2;
+        plain.push(match next {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let high = unit(bytes, at).unwrap_or(0xfffd);
+                at += 4;
+                let code = if (0xd800..0xdc00).contains(&high) {
+                    let low = unit(bytes, at + 2).unwrap_or(0xdc00);
+                    at += 6;
+                    0x10000 + ((high - 0xd800) << 10) + (low.saturating_sub(0xdc00) & 0x3ff)
+                } else {
+                    high
+                };
+                char::from_u32(code).unwrap_or('\u{fffd}')
+            }
+            other => char::from(other),
+        });
+        copied = at;
+    }
+    plain.push_str(&raw[copied..]);
+    plain
+}
+
+/// Writes `text` as a JSON string, quotes included.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if u32::from(c) < 0x20 => {
+                out.push_str("\\u00");
+                out.push(char::from(b'0' + (c as u8 >> 4)));
+                out.push(char::from_digit(u32::from(c) & 15, 16).unwrap_or('0'));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn accepts(text: &str) -> bool {
+        let mut cursor = Cursor::new(text);
+        cursor.skip().is_ok() && cursor.finished()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_what_is_json(text in r#"[\[\]{}",:0-9eE.+\-a-fntrulse\\ ]{0,40}"#) {
+            prop_assert_eq!(accepts(&text), serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn strings_survive_escaping(text in any::<String>()) {
+            let mut json = String::new();
+            write_string(&mut json, &text);
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text.clone());
+            let escaped = serde_json::to_string(&text).unwrap();
+            let mut cursor = Cursor::new(&escaped);
+            let token = cursor.string().unwrap();
+            prop_assert_eq!(cursor.content(&token), text);
+        }
+
+        #[test]
+        fn escapes_are_read_as_serde_json_reads_them(units in proptest::collection::vec(any::<u16>(), 0..6)) {
+            let text: String = units.iter().map(|u| format!("\\u{u:04x}")).collect();
+            let json = format!("\"{text}\"");
+            let mut cursor = Cursor::new(&json);
+            match (cursor.string(), serde_json::from_str::<String>(&json)) {
+                (Ok(token), Ok(theirs)) => prop_assert_eq!(cursor.content(&token), theirs),
+                (ours, theirs) => prop_assert_eq!(ours.is_ok(), theirs.is_ok()),
+            }
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(accepts(&nested(MAX_DEPTH as usize)));
+        assert!(!accepts(&nested(MAX_DEPTH as usize + 1)));
+        assert!(!accepts(&nested(1_000_000)));
+    }
+
+    #[test]
+    fn peek_finds_an_escaped_name_and_stays_where_it_is() {
+        let cursor = Cursor::new(r#"{"a":{"type":1},"ty\u0070e":"x\n"}"#);
+        assert_eq!(cursor.peek_string("type").as_deref(), Some("x\n"));
+        assert_eq!(cursor.at(), 0);
+    }
+}

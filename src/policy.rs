@@ -1,0 +1,290 @@
+//! The policy: three layers, all data. The catalogue says what every field carries and who needs it; the policy file says
+//! which purposes are enabled for whom; both are compiled into a [`Plan`] per version, sender and action, which cannot
+//! fail at run time.
+
+mod compile;
+pub mod explain;
+pub mod file;
+
+pub use crate::ocpp::catalogue::Purpose;
+use crate::ocpp::catalogue::{Sender, VariableSpec};
+use crate::ocpp::{Side, Version};
+pub use file::{Mode, PolicyFile};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A set of purposes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Purposes(u16);
+
+impl Purposes {
+    /// Whether any of `wanted` is in the set.
+    pub fn any(self, wanted: &[Purpose]) -> bool {
+        wanted.iter().any(|p| self.has(*p))
+    }
+
+    /// Whether the purpose is in the set.
+    pub fn has(self, purpose: Purpose) -> bool {
+        self.0 & (1 << purpose as u16) != 0
+    }
+}
+
+impl FromIterator<Purpose> for Purposes {
+    fn from_iter<I: IntoIterator<Item = Purpose>>(purposes: I) -> Self {
+        Self(purposes.into_iter().fold(0, |set, p| set | 1 << p as u16))
+    }
+}
+
+/// Identifiers that the operator's own central system issues (app users, fleets): they are no secret from it and pass as they
+/// are in both directions. A pattern is an exact identifier or a prefix followed by `*`, compared without case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    stem: String,
+    prefix: bool,
+}
+
+impl Namespace {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// Says why the pattern is refused: it could match a card number or a contract number, which would let the central system
+    /// learn them in clear (I5).
+    pub fn parse(pattern: &str) -> Result<Self, &'static str> {
+        let (stem, prefix) = match pattern.strip_suffix('*') {
+            Some(stem) => (stem, true),
+            None => (pattern, false),
+        };
+        let stem = stem.trim().to_ascii_uppercase();
+        let bare: String = stem.chars().filter(char::is_ascii_alphanumeric).collect();
+        if bare.len() < 3 {
+            return Err("a namespace needs at least three letters or digits");
+        }
+        if !stem.is_ascii() || stem.contains('*') {
+            return Err("a namespace is plain ASCII with at most one * at its end");
+        }
+        if bare.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err("the namespace could match a card number: it needs a letter beyond F before the *");
+        }
+        let contract = |c: &[u8]| c[..2].iter().all(u8::is_ascii_alphabetic) && c.iter().all(u8::is_ascii_alphanumeric);
+        // An eMAID is two letters, three letters or digits, and nine more, with separators allowed after the second and fifth.
+        let could_be_contract = bare.len() <= 15 && contract(bare.as_bytes()) && stem.bytes().all(|b| b != b'_' && b != b'.');
+        let separated = stem.find(['-', '*', ' ']).is_some_and(|at| at != 2 && at != 6);
+        if (prefix && could_be_contract && !separated) || (!prefix && could_be_contract && bare.len() >= 14) {
+            return Err("the namespace could match a contract number (eMAID): end the prefix with _ or . or put a - after its third character or later");
+        }
+        Ok(Self { stem, prefix })
+    }
+
+    /// Whether an identifier belongs to it.
+    pub fn matches(&self, identifier: &str) -> bool {
+        let identifier = identifier.trim();
+        let Some(head) = identifier.get(..self.stem.len()) else { return false };
+        head.eq_ignore_ascii_case(&self.stem) && (self.prefix || identifier.len() == self.stem.len())
+    }
+}
+
+pub(crate) type NodeId = u32;
+
+/// What to do with the value at one place of a message.
+#[derive(Debug)]
+pub(crate) enum Node {
+    /// Does not cross.
+    Withhold,
+    /// Crosses whatever it is, but must be readable.
+    Any,
+    /// Crosses whole, never edited, and the tripwire passes over it: signed meter data under calibration law.
+    Whole,
+    Boolean,
+    Integer,
+    Number,
+    Text(Text),
+    Object(Object),
+    List { item: NodeId, min: u32 },
+}
+
+/// What to do with a string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// Crosses as it is.
+    Plain,
+    Decimal,
+    Time,
+    Word(Arc<[String]>),
+    Token,
+    Ref,
+    Name { max: u32 },
+    Scrub,
+    Language,
+    Pem,
+    Hash,
+    /// Replaced by a stable one-way code of at most so many characters.
+    Code { max: u32 },
+    Component,
+    Variable,
+    VariableValue,
+    Key,
+    Vendor,
+    VendorMessage,
+    VendorData,
+}
+
+/// What an object's fields mean to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Special {
+    #[default]
+    None,
+    /// A token with a sibling `type` that says what it is.
+    Token,
+    /// One sampled value: filtered by measurand.
+    Sampled,
+    /// One reading: thinned by time.
+    Meter,
+    /// Names a component and a variable.
+    Pair,
+    /// Names a configuration key.
+    Key,
+    /// DataTransfer.
+    Vendor,
+}
+
+/// The part a field plays for the rules that look at more than one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Role {
+    #[default]
+    None,
+    Measurand,
+    Context,
+    Location,
+    Format,
+    Value,
+    MeterTime,
+    Series,
+}
+
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) fields: Vec<Field>,
+    pub(crate) special: Special,
+}
+
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) name: Box<str>,
+    pub(crate) node: NodeId,
+    pub(crate) required: bool,
+    pub(crate) otherwise: Option<Box<str>>,
+    pub(crate) role: Role,
+}
+
+/// What to do with a CALL from one side and with its answer.
+#[derive(Debug)]
+pub(crate) struct CallPlan {
+    /// Whether it is passed on at all.
+    pub(crate) crosses: bool,
+    pub(crate) request: NodeId,
+    pub(crate) response: NodeId,
+    /// The answer given when it is not passed on; a CALLERROR otherwise.
+    pub(crate) answer: Option<Box<str>>,
+    pub(crate) send: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct ActionPlan {
+    pub(crate) name: &'static str,
+    /// By the side that sends the CALL: station, csms.
+    pub(crate) from: [Option<CallPlan>; 2],
+}
+
+/// The plan of one version.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) actions: HashMap<&'static str, ActionPlan>,
+    /// By side that sends the CALL, vendor and message.
+    pub(crate) vendors: HashMap<(String, String), [Option<CallPlan>; 2]>,
+    pub(crate) vendor_ids: Vec<String>,
+}
+
+impl Plan {
+    pub(crate) fn call(&self, from: Side, action: &str) -> Option<(&'static str, Option<&CallPlan>)> {
+        let plan = self.actions.get(action)?;
+        Some((plan.name, plan.from[from as usize].as_ref()))
+    }
+}
+
+/// The treatment of one key or variable.
+#[derive(Debug)]
+pub(crate) struct VariableRule {
+    pub(crate) up: Text,
+    pub(crate) readable: bool,
+    pub(crate) settable: bool,
+    pub(crate) token: bool,
+}
+
+/// A compiled policy: everything the treatment needs, shared by all sessions.
+#[derive(Debug)]
+pub struct Rules {
+    /// The policy's name.
+    pub name: String,
+    /// Enforce or observe.
+    pub mode: Mode,
+    pub(crate) namespaces: Vec<Namespace>,
+    /// Purposes by recipient: station, csms.
+    pub(crate) purposes: [Purposes; 2],
+    pub(crate) plans: [Plan; 3],
+    pub(crate) keys: HashMap<String, VariableRule>,
+    pub(crate) components: HashMap<String, HashMap<String, VariableRule>>,
+    pub(crate) words: std::collections::HashSet<String>,
+    pub(crate) allow_all: bool,
+}
+
+impl Rules {
+    /// Compiles a policy: the name of a built-in profile (`strict`, `smart-charging`, `observe`) or the text of a policy file.
+    ///
+    /// # Errors
+    /// Every mistake of the file, each with its key.
+    pub fn compile(profile_or_text: &str, namespaces: Vec<Namespace>) -> Result<Self, Vec<String>> {
+        let text = file::PROFILES.iter().find(|(name, _)| *name == profile_or_text).map_or(profile_or_text, |(_, text)| text);
+        let file: PolicyFile = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+            vec![format!("line {line}: {}", plain_words(e.message()))]
+        })?;
+        compile::compile(&file, namespaces)
+    }
+
+    /// A policy that lets everything pass untouched. For property tests and as the yardstick of benches.
+    pub fn allow_all() -> Self {
+        let file: PolicyFile = toml::from_str(file::PROFILES[0].1).expect("the built-in profile is tested");
+        let mut rules = compile::compile(&file, Vec::new()).expect("the built-in profile is tested");
+        compile::open(&mut rules);
+        rules
+    }
+
+    /// The plan of a version.
+    pub fn plan(&self, version: Version) -> &Plan {
+        &self.plans[version as usize]
+    }
+
+    pub(crate) fn variable(&self, component: &str, variable: &str) -> Option<&VariableRule> {
+        let variable = variable.to_ascii_lowercase();
+        let find = |component: &str| self.components.get(component)?.get(&variable);
+        find(&component.to_ascii_lowercase()).or_else(|| find("*"))
+    }
+
+    pub(crate) fn operator_issued(&self, identifier: &str) -> bool {
+        self.namespaces.iter().any(|n| n.matches(identifier))
+    }
+}
+
+/// A parser's message without the values it quotes between backquotes, unless they are bare words (names of keys).
+fn plain_words(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn senders(from: Sender) -> [bool; 2] {
+    [from != Sender::Csms, from != Sender::Station]
+}
+
+pub(crate) fn reading_purposes(spec: &VariableSpec) -> &[Purpose] {
+    spec.purposes.as_deref().unwrap_or(&[Purpose::Operate])
+}

@@ -1,0 +1,284 @@
+//! What a string looks like: tells times, numbers and plain words from anything that could name a person or a card.
+
+use std::borrow::Cow;
+
+/// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
+pub(crate) const SHORTEST_CARD: usize = 8;
+/// What stands where free text was scrubbed.
+const SCRUBBED: &str = "***";
+
+/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space.
+pub(crate) fn is_decimal(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
+    text.len() <= 20 && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
+}
+
+/// The value of a switch or a number, as configuration keys and variables hold them. At most nine digits: enough for any
+/// setting, too few for a card number.
+pub(crate) fn is_setting(text: &str) -> bool {
+    text.is_empty()
+        || text.eq_ignore_ascii_case("true")
+        || text.eq_ignore_ascii_case("false")
+        || (is_decimal(text) && text.bytes().filter(u8::is_ascii_digit).count() <= 9)
+}
+
+/// The seconds since 1970 of a date-time as stations write it: RFC 3339, and also with a space for the T, without seconds, without
+/// a zone (taken as UTC), with a zone without colon. `None` for anything else. Years have four digits, fractions at most nine.
+pub(crate) fn time(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = text.get(range)?;
+        if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+    };
+    let byte = |at: usize| text.as_bytes().get(at).copied();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    if byte(4) != Some(b'-') || byte(7) != Some(b'-') || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    if !matches!(byte(10), Some(b'T' | b't' | b' ')) || byte(13) != Some(b':') {
+        return None;
+    }
+    let (hour, minute) = (number(11..13)?, number(14..16)?);
+    let mut at = 16;
+    let mut second = 0;
+    if byte(at) == Some(b':') {
+        second = number(17..19)?;
+        at = 19;
+        if let Some(b'.' | b',') = byte(at) {
+            let digits = text[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
+            if !(1..=9).contains(&digits) {
+                return None;
+            }
+            at += 1 + digits;
+        }
+    }
+    if hour > 24 || minute > 59 || second > 60 {
+        return None;
+    }
+    let zone = match byte(at) {
+        None => 0,
+        Some(b'Z' | b'z') if at + 1 == text.len() => 0,
+        Some(sign @ (b'+' | b'-')) => {
+            let hours = number(at + 1..at + 3)?;
+            let rest = text.get(at + 3..)?;
+            let rest = rest.strip_prefix(':').unwrap_or(rest);
+            let minutes: i64 = match rest.len() {
+                0 => 0,
+                2 if rest.bytes().all(|b| b.is_ascii_digit()) => rest.parse().ok()?,
+                _ => return None,
+            };
+            (hours * 60 + minutes) * if sign == b'-' { -60 } else { 60 }
+        }
+        Some(_) => return None,
+    };
+    // Days from the civil date (Gregorian), counted in eras of 400 years from 0000-03-01.
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let era = shifted.div_euclid(400);
+    let of_era = shifted.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second - zone)
+}
+
+/// A language tag (RFC 5646): two or three letters, then parts of at most eight.
+pub(crate) fn is_language(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let primary = parts.next().unwrap_or_default();
+    text.len() <= 12
+        && matches!(primary.len(), 2 | 3)
+        && primary.bytes().all(|b| b.is_ascii_alphabetic())
+        && parts.all(|p| (1..=4).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// PEM (RFC 7468) and nothing around it: begin and end lines with base64 between.
+pub(crate) fn is_pem(text: &str) -> bool {
+    let text = text.trim();
+    let mut inside = false;
+    let mut blocks = 0;
+    for line in text.split(['\n', '\r']).map(str::trim).filter(|l| !l.is_empty()) {
+        let label = |line: &str, edge: &str| {
+            line.strip_prefix(edge).and_then(|l| l.strip_suffix("-----")).is_some_and(|l| l.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) && l.len() <= 40)
+        };
+        if !inside && label(line, "-----BEGIN ") {
+            inside = true;
+        } else if inside && label(line, "-----END ") {
+            inside = false;
+            blocks += 1;
+        } else if !inside || !line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)) {
+            return false;
+        }
+    }
+    !inside && blocks > 0
+}
+
+/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number.
+pub(crate) fn is_digest(text: &str) -> bool {
+    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
+}
+
+/// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
+/// (version 4, RFC 9562 §5.4).
+pub(crate) fn is_harmless_reference(text: &str) -> bool {
+    if text.len() > 40 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return false;
+    }
+    text.bytes().filter(u8::is_ascii_alphanumeric).count() < SHORTEST_CARD || is_random_uuid(text)
+}
+
+fn is_random_uuid(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 36
+        && bytes.iter().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => *b == b'-',
+            14 => *b == b'4',
+            19 => matches!(b, b'8' | b'9' | b'a' | b'b' | b'A' | b'B'),
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+/// Whether a technical name has a part that could be an identifier: eight or more letters and digits in a row of which two are
+/// digits (unless a date), a whole card number in hexadecimal, hexadecimal pairs with separators, an address of any kind.
+pub(crate) fn is_identifier_like(text: &str) -> bool {
+    if text.contains('@') || text.contains("://") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return true;
+    }
+    let mut pairs = 0;
+    let mut paired = String::new();
+    for run in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|r| !r.is_empty()) {
+        let digits = run.bytes().filter(u8::is_ascii_digit).count();
+        let hex = run.bytes().all(|b| b.is_ascii_hexdigit());
+        if run.len() >= SHORTEST_CARD && digits >= 2 && !is_date(run) {
+            return true;
+        }
+        if hex && matches!(run.len(), 8 | 14 | 20) && !is_date(run) {
+            return true;
+        }
+        // 04-A2-B3-C4, 04A2 B3C4: groups of an even number of hexadecimal digits that add up to a card.
+        if hex && run.len() % 2 == 0 {
+            pairs += 1;
+            paired.push_str(run);
+            if pairs >= 2 && matches!(paired.len(), 8 | 14 | 20) && paired.len() / pairs <= 4 {
+                return true;
+            }
+        } else {
+            pairs = 0;
+            paired.clear();
+        }
+    }
+    // NL-ABC-123456789: a contract number in its groups.
+    let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    matches!(bare.len(), 14 | 15) && bare[..2].iter().all(u8::is_ascii_alphabetic) && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4
+}
+
+/// Eight digits that read as a date of this century, as build numbers do.
+fn is_date(run: &str) -> bool {
+    let number = |range: std::ops::Range<usize>| run.get(range).and_then(|d| d.parse::<u32>().ok());
+    run.len() == 8
+        && run.bytes().all(|b| b.is_ascii_digit())
+        && matches!((number(0..4), number(4..6), number(6..8)), (Some(2000..=2099), Some(1..=12), Some(1..=31)))
+}
+
+/// Free text with everything blotted out that is shaped like a card number, contract number, VIN, MAC, e-mail, phone, IBAN or IP
+/// address, or that `known` says is active on this connection.
+pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, str> {
+    let words: Vec<&str> = text.split_inclusive(|c: char| c.is_whitespace() || ",;()\"'={}[]<>|".contains(c)).collect();
+    let bare = |word: &str| word.trim_end_matches(|c: char| c.is_whitespace() || ",;()\"'={}[]<>|".contains(c)).to_owned();
+    let mut blot = vec![false; words.len()];
+    for (at, word) in words.iter().enumerate() {
+        let word = bare(word);
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        let dotted = word.split('.').filter(|p| p.parse::<u8>().is_ok()).count() == 4;
+        let colons = word.bytes().filter(|b| *b == b':').count() >= 3;
+        blot[at] = is_identifier_like(&word) || digits >= 7 || dotted || colons || (word.len() >= 4 && known(&word));
+    }
+    // Numbers and hexadecimal groups spread over neighbouring words: "04 A2 B3 C4", "06 1234 5678", "NL91 ABNA 0417 1643 00".
+    let grouped = |word: &str| {
+        let word = bare(word);
+        !word.is_empty() && word.len() <= 5 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.:/".contains(&b)) && word.bytes().any(|b| b.is_ascii_hexdigit())
+            && (word.bytes().any(|b| b.is_ascii_digit()) || word.bytes().all(|b| b.is_ascii_hexdigit() || b.is_ascii_uppercase()))
+    };
+    let mut at = 0;
+    while at < words.len() {
+        let end = at + words[at..].iter().take_while(|w| grouped(w)).count();
+        let joined: String = words[at..end].iter().map(|w| bare(w)).collect();
+        let counted = joined.bytes().filter(u8::is_ascii_alphanumeric).count();
+        if end - at >= 2 && counted >= SHORTEST_CARD && joined.bytes().filter(u8::is_ascii_digit).count() >= 4 {
+            blot[at..end].fill(true);
+        }
+        at = end.max(at + 1);
+    }
+    if !blot.contains(&true) && !known(text) {
+        return Cow::Borrowed(text);
+    }
+    if !blot.contains(&true) {
+        return Cow::Borrowed(SCRUBBED);
+    }
+    let mut clean = String::with_capacity(text.len());
+    for (word, blot) in words.iter().zip(blot) {
+        if blot {
+            let tail = word.len() - bare(word).len();
+            clean.push_str(SCRUBBED);
+            clean.push_str(&word[word.len() - tail..]);
+        } else {
+            clean.push_str(word);
+        }
+    }
+    if known(&clean) { Cow::Borrowed(SCRUBBED) } else { Cow::Owned(clean) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_stations_write_them() {
+        for text in ["2026-11-24T10:00:00Z", "2026-11-24T10:00:00.123Z", "2026-11-24 10:00:00", "2026-11-24T10:00Z", "2026-11-24T11:00:00+01:00", "2026-11-24T11:00:00+0100", "2026-11-24T10:00:00.000000"] {
+            assert_eq!(time(text), Some(1_795_514_400), "{text}");
+        }
+        assert_eq!(time("1970-01-01T00:00:00Z"), Some(0));
+        for text in ["", "now", "222222017-01-01T00:00:00Z", "2026-11-24T10:00:00Z04A2B3C4", "2026-11-24T10:00:00.0123456789Z", "04A2B3C4D5E6F7", "2026-13-24T10:00:00Z", "2026-11-24T10:00:00+", "2026-11-24\u{e9}10:00"] {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn technical_names_pass_and_identifiers_do_not() {
+        for name in ["Terra AC W22-T-R-0", "NG910-60503", "PLP1-0-2-4", "1.2.3-45", "2024.10.3", "SingleSocketCharger", "The Mobility House", "FW 20241103", "Energy.Active.Import.Register", "v5.1.0-rc2"] {
+            assert!(!is_identifier_like(name), "{name}");
+        }
+        for name in ["04A2B3C4", "04a2b3c4d5e6f7", "04:A2:B3:C4", "04-A2-B3-C4-D5-E6-F7", "04A2 B3C4", "DEADBEEF", "NLABC123456789", "NL-ABC-123456789", "x 12345678", "WVWZZZ1JZ3W386752", "me@example.org", "card04A2B3C4"] {
+            assert!(is_identifier_like(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn free_text_is_scrubbed_of_what_names_a_person() {
+        let none = |_: &str| false;
+        for secret in ["04A2B3C4D5E6F7", "04:A2:B3:C4", "04 A2 B3 C4", "NL-ABC-C12345678", "WVWZZZ1JZ3W386752", "00:1B:44:11:3A:B7", "jan@example.org", "+31 6 1234 5678", "0612345678", "NL91ABNA0417164300", "NL91 ABNA 0417 1643 00", "192.168.10.17", "2001:db8::1:2"] {
+            let text = format!("card {secret}, rejected");
+            let clean = scrub(&text, none);
+            assert!(clean.starts_with("card ***") && clean.ends_with(", rejected"), "{clean}");
+        }
+        assert_eq!(scrub("ground failure on outlet 2, code E12", none), "ground failure on outlet 2, code E12");
+        assert_eq!(scrub("tag TESTER seen", |w| w == "TESTER"), "tag *** seen");
+    }
+
+    #[test]
+    fn references() {
+        for fine in ["1", "tx-1234", "550e8400-e29b-41d4-a716-446655440000", "ab:12"] {
+            assert!(is_harmless_reference(fine), "{fine}");
+        }
+        for not in ["tx-04A2B3C4", "04A2B3C4", "12345678", "04a2b3c4-d5e6-1000-8000-000000000000", "a b"] {
+            assert!(!is_harmless_reference(not), "{not}");
+        }
+    }
+
+    #[test]
+    fn pem_is_pem_and_nothing_else() {
+        assert!(is_pem("-----BEGIN CERTIFICATE REQUEST-----\nMIIB+/==\n-----END CERTIFICATE REQUEST-----\n"));
+        assert!(!is_pem("04A2B3C4"));
+        assert!(!is_pem("-----BEGIN X-----\nMIIB\n-----END X-----\ncard: 04"));
+    }
+}

@@ -1,0 +1,251 @@
+//! What the treatment does to single frames, in the words of the domain.
+
+mod common;
+
+use common::{Lock, keyring, strict};
+use sluis::ocpp::{Side, Version};
+use sluis::session::Outcome;
+use std::sync::Arc;
+
+const CARD: &str = "04A2B3C4D5E6F7";
+
+#[test]
+fn the_csms_sees_a_code_and_the_station_gets_its_card_back() {
+    let mut lock = Lock::new(Version::V16);
+    let code = lock.station_authorizes(CARD);
+    assert_eq!(code.len(), 20);
+    assert!(code.starts_with("Z0"));
+    for spelling in [code.clone(), code.to_lowercase()] {
+        let down = lock.csms_sends(&format!(r#"[2,"r1","RemoteStartTransaction",{{"connectorId":1,"idTag":"{spelling}"}}]"#));
+        assert_eq!(down, format!(r#"[2,"r1","RemoteStartTransaction",{{"connectorId":1,"idTag":"{CARD}"}}]"#));
+        lock.station_sends(r#"[3,"r1",{"status":"Accepted"}]"#);
+    }
+}
+
+#[test]
+fn one_card_has_one_code_in_every_version_and_spelling() {
+    let code = Lock::new(Version::V16).station_authorizes(CARD);
+    for version in [Version::V201, Version::V21] {
+        for spelling in ["04:a2:b3:c4:d5:e6:f7", "04A2B3C4D5E6F7"] {
+            let seen = Lock::new(version)
+                .station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"type":"ISO14443","idToken":"{spelling}"}}}}]"#));
+            assert_eq!(seen, format!(r#"[2,"a","Authorize",{{"idToken":{{"type":"ISO14443","idToken":"{code}"}}}}]"#));
+        }
+    }
+}
+
+#[test]
+fn untouched_bytes_stay_as_they_were() {
+    let frame = " [2 , \"h1\",\"StatusNotification\", { \"connectorId\" : 1.0e0,\r\n\"errorCode\":\"NoErr\\u006fr\" , \"status\":\"Charging\"} ] ";
+    assert_eq!(Lock::new(Version::V16).station_sends(frame), frame);
+    let boot = r#"[2,"b","BootNotification",{"chargePointVendor":"Ven dor","chargePointModel":"M-1"}]"#;
+    assert_eq!(Lock::new(Version::V16).station_sends(boot), boot);
+}
+
+#[test]
+fn what_no_purpose_needs_stays_behind() {
+    let mut lock = Lock::new(Version::V16);
+    let seen = lock.station_sends(
+        r#"[2,"b","BootNotification",{"chargePointSerialNumber":"SN-12345678","chargePointVendor":"V","iccid":"89310000000000000001","chargePointModel":"M","imsi":"204040000000001","vendorExtra":{"a":[1,{"b":2}]}}]"#,
+    );
+    assert_eq!(seen, r#"[2,"b","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]"#);
+    let seen = lock.station_sends(
+        r#"[2,"s","StatusNotification",{"connectorId":1,"info":"card 04A2B3C4","errorCode":"VendorSpecial","status":"Faulted","vendorErrorCode":"x"}]"#,
+    );
+    assert_eq!(seen, r#"[2,"s","StatusNotification",{"connectorId":1,"errorCode":"OtherError","status":"Faulted"}]"#);
+}
+
+#[test]
+fn a_session_is_billed_from_what_crosses() {
+    let mut lock = Lock::new(Version::V16);
+    let code = lock.station_authorizes(CARD);
+    let up = lock.station_sends(&format!(
+        r#"[2,"1","StartTransaction",{{"connectorId":1,"idTag":"{CARD}","meterStart":1000,"timestamp":"2026-11-24T10:00:00Z"}}]"#
+    ));
+    assert_eq!(
+        up,
+        format!(r#"[2,"1","StartTransaction",{{"connectorId":1,"idTag":"{code}","meterStart":1000,"timestamp":"2026-11-24T10:00:00Z"}}]"#)
+    );
+    let (_, step) = lock.pass(Side::Csms, br#"[3,"1",{"transactionId":42,"idTagInfo":{"status":"Accepted"}}]"#);
+    assert!(step.settles);
+    let meter = |t: &str, v: &str| {
+        format!(r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"80","measurand":"SoC"}},{{"value":"16.1","measurand":"Current.Import","phase":"L1"}}]}}]}}]"#)
+    };
+    let kept = |t: &str, v: &str| {
+        format!(r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}}]}}]}}]"#)
+    };
+    assert_eq!(lock.station_sends(&meter("2026-11-24T10:15:00Z", "1500")), kept("2026-11-24T10:15:00Z", "1500"));
+    assert_eq!(lock.answered_here(Side::Station, &meter("2026-11-24T10:16:00Z", "1600")), r#"[3,"2",{}]"#);
+    assert_eq!(lock.station_sends(&meter("2026-11-24T10:30:00Z", "2500")), kept("2026-11-24T10:30:00Z", "2500"));
+    let stop = format!(
+        r#"[2,"3","StopTransaction",{{"transactionId":42,"idTag":"{CARD}","meterStop":9000,"timestamp":"2026-11-24T11:00:00Z","reason":"Local"}}]"#
+    );
+    assert_eq!(lock.station_sends(&stop), stop.replace(CARD, &code));
+    let actions: Vec<_> = lock.facts.iter().map(|f| f.action).collect();
+    assert_eq!(actions, ["StartTransaction", "StartTransactionResponse", "MeterValues", "MeterValues", "StopTransaction"]);
+    assert!(lock.facts.iter().all(|f| !f.payload.contains(CARD)));
+    assert_eq!(lock.facts[1].payload, r#"{"transactionId":42}"#);
+}
+
+#[test]
+fn signed_meter_data_is_withheld_whole_however_it_comes() {
+    let mut lock = Lock::new(Version::V16);
+    for value in [r#""OCMF|{\"ID\":\"04A2B3C4D5E6F7\"}|{}","format":"SignedData""#, r#""T0NNRnx7IklEIjoiMDRBMkIzQzQifQ==""#, r#""4F434D46""#] {
+        let frame = format!(
+            r#"[2,"s","StopTransaction",{{"transactionId":1,"meterStop":5,"timestamp":"2026-11-24T11:00:00Z","transactionData":[{{"timestamp":"2026-11-24T11:00:00Z","sampledValue":[{{"value":{value}}},{{"value":"5","context":"Transaction.End"}}]}}]}}]"#
+        );
+        let seen = lock.station_sends(&frame);
+        assert!(seen.contains(r#""sampledValue":[{"value":"5","context":"Transaction.End"}]"#), "{seen}");
+    }
+}
+
+#[test]
+fn calibration_law_lets_signed_data_pass_whole() {
+    let text = r#"
+        name = "eichrecht"
+        [csms]
+        purposes = ["charge", "bill", "operate", "calibration-law"]
+        [station]
+        purposes = ["charge", "bill", "operate"]"#;
+    let rules = Arc::new(sluis::policy::Rules::compile(text, vec![]).unwrap());
+    let mut lock = Lock::with(Version::V16, rules, Arc::new(keyring(&[0], 0)));
+    lock.station_authorizes(CARD);
+    let frame = r#"[2,"s","StopTransaction",{"transactionId":1,"meterStop":5,"timestamp":"2026-11-24T11:00:00Z","transactionData":[{"timestamp":"2026-11-24T11:00:00Z","sampledValue":[{"value":"OCMF|{\"ID\":\"04A2B3C4D5E6F7\"}","context":"Transaction.End","format":"SignedData"}]}]}]"#;
+    assert_eq!(lock.station_sends(frame), frame);
+}
+
+#[test]
+fn a_guessed_card_number_is_refused_and_never_relayed() {
+    let mut lock = Lock::new(Version::V16);
+    let answer = lock.answered_here(Side::Csms, &format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{CARD}"}}]"#));
+    assert_eq!(answer, r#"[3,"r",{"status":"Rejected"}]"#);
+    // In an answer, only what stands for it is withheld.
+    lock.station_sends(r#"[2,"a","Authorize",{"idTag":"11223344"}]"#);
+    let down = lock.csms_sends(&format!(r#"[3,"a",{{"idTagInfo":{{"parentIdTag":"{CARD}","status":"Accepted"}}}}]"#));
+    assert_eq!(down, r#"[3,"a",{"idTagInfo":{"status":"Accepted"}}]"#);
+    // An operator's own identifiers pass both ways.
+    let web = r#"[2,"r2","RemoteStartTransaction",{"idTag":"web-4711"}]"#;
+    assert_eq!(lock.csms_sends(web), web);
+    let up = r#"[2,"a2","Authorize",{"idTag":"WEB-4711"}]"#;
+    assert_eq!(lock.station_sends(up), up);
+}
+
+#[test]
+fn a_forged_or_erased_code_is_refused() {
+    let mut lock = Lock::new(Version::V16);
+    let code = lock.station_authorizes(CARD);
+    lock.vault.codes.clear();
+    let mut fresh = Lock::new(Version::V16);
+    assert_eq!(
+        fresh.answered_here(Side::Csms, &format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{code}"}}]"#)),
+        r#"[3,"r",{"status":"Rejected"}]"#
+    );
+    let forged = format!("{}0", &code[..19]);
+    assert!(forged == code || fresh.answered_here(Side::Csms, &format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{forged}"}}]"#)).contains("Rejected"));
+}
+
+#[test]
+fn a_message_id_that_holds_a_card_goes_up_as_a_code_and_comes_back() {
+    let mut lock = Lock::new(Version::V16);
+    let frame = format!(r#"[2,"tag-{CARD}","Heartbeat",{{}}]"#);
+    let seen = lock.station_sends(&frame);
+    assert!(!seen.contains(CARD), "{seen}");
+    let id = seen.split('"').nth(1).unwrap().to_owned();
+    let down = lock.csms_sends(&format!(r#"[3,"{id}",{{"currentTime":"2026-11-24T10:00:00Z"}}]"#));
+    assert_eq!(down, format!(r#"[3,"tag-{CARD}",{{"currentTime":"2026-11-24T10:00:00Z"}}]"#));
+    assert_eq!(lock.station_sends(&frame), seen, "a retry has the same id");
+}
+
+#[test]
+fn a_transaction_id_that_holds_a_card_is_restored_on_the_way_back() {
+    let mut lock = Lock::new(Version::V201);
+    let event = |id: &str| {
+        format!(r#"[2,"t","TransactionEvent",{{"eventType":"Started","timestamp":"2026-11-24T10:00:00Z","triggerReason":"Authorized","seqNo":0,"transactionInfo":{{"transactionId":"{id}"}}}}]"#)
+    };
+    let seen = lock.station_sends(&event("tx-04A2B3C4D5E6F7-1"));
+    assert!(!seen.contains("04A2B3C4"), "{seen}");
+    let code = seen.split("transactionId\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let down = lock.csms_sends(&format!(r#"[2,"r","RequestStopTransaction",{{"transactionId":"{code}"}}]"#));
+    assert_eq!(down, r#"[2,"r","RequestStopTransaction",{"transactionId":"tx-04A2B3C4D5E6F7-1"}]"#);
+    let uuid = event("550e8400-e29b-41d4-a716-446655440000");
+    assert_eq!(Lock::new(Version::V201).station_sends(&uuid), uuid);
+}
+
+#[test]
+fn a_call_error_does_not_quote_a_restored_card() {
+    let mut lock = Lock::new(Version::V16);
+    let code = lock.station_authorizes(CARD);
+    lock.csms_sends(&format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{code}"}}]"#));
+    let seen = lock.station_sends(&format!(
+        r#"[4,"r","FormationViolation","cannot read [2,\"r\",{{\"idTag\":\"{CARD}\"}}]",{{"request":{{"idTag":"{CARD}"}}}}]"#
+    ));
+    assert_eq!(seen, r#"[4,"r","FormationViolation","",{}]"#);
+    lock.csms_sends(&format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{code}"}}]"#));
+    assert_eq!(lock.station_sends(&format!(r#"[4,"r","{CARD}"]"#)), r#"[4,"r","GenericError","",{}]"#);
+}
+
+#[test]
+fn every_bad_frame_gets_exactly_one_answer_and_nothing_crosses() {
+    for bad in [
+        &b"\xff\xfe"[..], b"", b"{}", b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\"}", b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\",}]",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\",\"idTag\":\"1\"}]", b"[2,\"x\",\"Authorize\",{\"idTag\":{\"a\":1}}]",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":\"\\ud800\"}]", b"[2,\"x\",\"Authorize\",[]]", b"[2,\"x\",\"Authorize\",{}]]", b"[2,\"x\",\"Unheard\",{}]",
+        b"[2,\"x\",\"RemoteStartTransaction\",{\"idTag\":\"1\"}]", b"[7,\"x\",\"Authorize\",{}]", b"[2,5,\"Heartbeat\",{}]", b"[2,\"x\",\"BootNotification-Signed\",{}]",
+        format!("[2,\"x\",\"DataTransfer\",{{\"vendorId\":\"v\",\"data\":{}1{}}}]", "[".repeat(500), "]".repeat(500)).as_bytes(),
+    ] {
+        let mut lock = Lock::new(Version::V16);
+        let (sent, _) = lock.pass(Side::Station, bad);
+        assert_eq!(sent.len(), 1, "{}", String::from_utf8_lossy(bad));
+        assert_eq!(sent[0].0, Side::Station, "{}", sent[0].1);
+        let answer: serde_json::Value = serde_json::from_str(&sent[0].1).unwrap();
+        assert!(answer[0] == 3 || answer[0] == 4, "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_still_ends_the_call() {
+    let mut lock = Lock::new(Version::V16);
+    lock.station_sends(r#"[2,"h","Heartbeat",{}]"#);
+    assert!(lock.csms_sends(r#"[3,"h",{"currentTime":"#).starts_with(r#"[4,"h","InternalError""#));
+    let (sent, step) = lock.pass(Side::Csms, br#"[3,"h",{"currentTime":"2026-11-24T10:00:00Z"}]"#);
+    assert!(sent.is_empty() && step.seen.unwrap().outcome == Outcome::Unmatched, "a second answer is not forwarded");
+}
+
+#[test]
+fn unknown_vendors_and_their_messages_are_refused_as_the_standard_says() {
+    let mut lock = Lock::new(Version::V16);
+    assert_eq!(
+        lock.answered_here(Side::Station, r#"[2,"d","DataTransfer",{"vendorId":"com.example","data":"04A2B3C4"}]"#),
+        r#"[3,"d",{"status":"UnknownVendorId"}]"#
+    );
+    assert_eq!(
+        lock.answered_here(Side::Station, r#"[2,"d","DataTransfer",{"vendorId":"org.openchargealliance.costmsg","messageId":"Nonsense"}]"#),
+        r#"[3,"d",{"status":"UnknownMessageId"}]"#
+    );
+}
+
+#[test]
+fn a_transaction_keeps_the_epoch_it_started_in() {
+    let mut lock = Lock::new(Version::V16);
+    let code = lock.station_authorizes(CARD);
+    lock.station_sends(&format!(r#"[2,"1","StartTransaction",{{"connectorId":1,"idTag":"{CARD}","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}}]"#));
+    lock.csms_sends(r#"[3,"1",{"transactionId":7,"idTagInfo":{"status":"Accepted"}}]"#);
+    // The keys rotate; the station reconnects and stops without booting.
+    let mut later = Lock::with(Version::V16, strict(), Arc::new(keyring(&[0, 1], 1)));
+    later.vault.pins = lock.vault.pins.clone();
+    assert_ne!(later.station_authorizes(CARD), code);
+    let stop = format!(r#"[2,"2","StopTransaction",{{"idTag":"{CARD}","transactionId":7,"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
+    assert_eq!(later.station_sends(&stop), stop.replace(CARD, &code));
+}
+
+#[test]
+fn the_observing_policy_changes_nothing_and_says_what_it_would_have_done() {
+    let rules = Arc::new(sluis::policy::Rules::compile("observe", vec![]).unwrap());
+    let mut lock = Lock::with(Version::V16, rules, Arc::new(keyring(&[0], 0)));
+    let frame = format!(r#"[2,"tag-{CARD}","Authorize",{{"idTag":"{CARD}"}}]"#);
+    let (sent, step) = lock.pass(Side::Station, frame.as_bytes());
+    assert_eq!(sent, [(Side::Csms, frame)]);
+    assert_eq!(step.seen.unwrap().outcome, Outcome::Treated);
+    let answer = format!(r#"[3,"tag-{CARD}",{{"idTagInfo":{{"status":"Accepted"}}}}]"#);
+    assert_eq!(lock.csms_sends(&answer), answer);
+}
