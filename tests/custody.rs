@@ -1,5 +1,7 @@
 //! Opening a data directory, the life of epochs, and the card list.
 
+#![allow(clippy::unwrap_used, reason = "a test says what must hold")]
+
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, EpochState, KEK_FILE, Notice, OpenError, Opening, Role, RotationError};
 use sluis::identity::{Codes, Declared, Epoch, Identifier, Reveal, Sighting};

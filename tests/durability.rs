@@ -1,5 +1,7 @@
 //! Acknowledged is durable: under kill -9, on a full disk, on a damaged or read-only file; and what is durable is not readable.
 
+#![allow(clippy::unwrap_used, reason = "a test says what must hold")]
+
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, OpenError, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Reveal, Sighting};
