@@ -171,7 +171,7 @@ impl Vault {
         self.inner.tally.read(self.inner.known.len())
     }
 
-    /// What the store holds. Counts rows: not for the hot path.
+    /// What the store holds: one small read.
     pub fn sizes(&self) -> Result<Sizes, StoreError> {
         self.inner.store.sizes()
     }

@@ -236,6 +236,79 @@ async fn nothing_on_the_disk_names_anybody() {
     scan();
 }
 
+/// Everything in the data directory but the key file.
+fn files(dir: &Path) -> Vec<u8> {
+    fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|path| !path.ends_with("kek")).flat_map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_was_erased_or_destroyed_is_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let sightings: Vec<_> = (0..200).map(|n| seen(&custody, &format!("visitor {n}"))).collect();
+    custody.vault.record(&sightings).await.unwrap();
+    let row = |n: usize| custody.store().vault_row(&sightings[n].code).unwrap();
+    let (gone, stays) = (row(7).unwrap().sealed, row(8).unwrap().sealed);
+    let root = custody.store().epochs().unwrap()[0].wrapped.clone();
+    let holds = |what: &[u8]| memchr::memmem::find(&files(dir.path()), what).is_some();
+    assert!(holds(&gone.wrapped) && holds(&root));
+    assert_eq!(custody.vault.erase(&sightings[7].identifier).unwrap(), 1);
+    assert!(row(7).is_none() && !holds(&gone.wrapped) && !holds(&gone.text) && holds(&stays.wrapped));
+    assert_eq!(custody.vault.sizes().unwrap().vault, 199);
+    custody.rotate(NOW).unwrap();
+    custody.destroy_epoch(sluis::identity::Epoch(0), NOW).unwrap();
+    assert!(!holds(&root) && !holds(&stays.wrapped) && !holds(&stays.text));
+    assert_eq!(custody.vault.sizes().unwrap().vault, 0);
+}
+
+#[tokio::test]
+async fn rows_that_were_swapped_or_altered_do_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let sightings: Vec<_> = ["04A2B3C4", "04A2B3C5", "04A2B3C6", "visitor"].iter().map(|card| seen(&custody, card)).collect();
+    custody.vault.record(&sightings).await.unwrap();
+    let [a, b, c, d] = [0, 1, 2, 3].map(|n| sightings[n].code.to_string());
+    let other = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    other.execute("UPDATE vault SET (dek, sealed) = (SELECT dek, sealed FROM vault WHERE code = ?2) WHERE code = ?1", [&a, &b]).unwrap();
+    other.execute("UPDATE vault SET class = 79 WHERE code = ?", [&c]).unwrap();
+    custody.vault.forget_memory();
+    for n in [0, 2] {
+        assert!(custody.vault.reveal(&sightings[n].code).is_none());
+        assert!(custody.vault.record(&sightings[n..=n]).await.is_err(), "what cannot be restored may not leave");
+    }
+    assert_eq!(custody.vault.reveal(&sightings[1].code).unwrap().expose(), "04A2B3C5");
+    assert!(custody.vault.counts().failures >= 2);
+    // A root from another epoch's row does not open either.
+    custody.rotate(NOW).unwrap();
+    other.execute("UPDATE epoch SET wrapped = (SELECT wrapped FROM epoch WHERE counter = 0) WHERE counter = 1", []).unwrap();
+    assert_eq!(custody.vault.reveal(&sightings[3].code).unwrap().expose(), "visitor", "{d}");
+    drop(custody);
+    assert!(matches!(Custody::open(dir.path(), None, &Opening::new(Role::Serve, NOW)).unwrap_err(), OpenError::WrongKey));
+}
+
+/// A card list is converted while the gateway records and submits: neither fails, and neither waits long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "measures time")]
+async fn a_tool_and_a_gateway_write_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let beside = Custody::open(dir.path(), None, &Opening::new(Role::Beside, NOW)).unwrap();
+    let list: String = (0..5_000).map(|n| format!("{n:08X}\n")).collect();
+    let tool = std::thread::spawn(move || beside.codes(list.as_bytes(), std::io::sink(), None).unwrap().identifiers);
+    let (mut n, mut worst) = (0, Duration::ZERO);
+    while !tool.is_finished() {
+        let start = std::time::Instant::now();
+        custody.vault.record(&[seen(&custody, &format!("visitor {n}"))]).await.unwrap();
+        custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(n, 10)]).durable().await.unwrap();
+        worst = worst.max(start.elapsed());
+        n += 1;
+    }
+    assert_eq!(tool.join().unwrap(), 5_000);
+    println!("{n} records and facts beside a card list, worst wait {worst:?}");
+    assert!(n > 0 && worst < Duration::from_secs(4), "{n} {worst:?}");
+    assert_eq!(custody.vault.sizes().unwrap().vault, 5_000 + n as u64);
+}
+
 /// Prints figures: `cargo test --release --test durability -- --ignored --nocapture figures`.
 #[test]
 #[ignore = "a measurement, not a check"]

@@ -151,7 +151,7 @@ pub(super) fn epochs(conn: &Connection) -> Result<Vec<EpochRow>, StoreError> {
 }
 
 pub(super) fn sizes(conn: &Connection) -> Result<Sizes, StoreError> {
-    let sql = "SELECT (SELECT count(*) FROM vault), (SELECT count(*) FROM pin), (SELECT count(*) FROM journal),
+    let sql = "SELECT (SELECT n FROM tally WHERE what = 'vault'), (SELECT n FROM tally WHERE what = 'pin'), (SELECT n FROM tally WHERE what = 'journal'),
         (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)";
     let sizes = one(conn, sql, &[], |row| Ok(Sizes { vault: count(row, 0)?, pins: count(row, 1)?, journal: count(row, 2)?, bytes: count(row, 3)? }))?;
     Ok(sizes.unwrap_or_default())
