@@ -235,7 +235,9 @@ fn the_card_list_is_converted_and_restorable() {
     assert_eq!((rotating.0.identifiers, rotating.0.already, rotating.0.empty), (1, 1, 1));
 
     let long = format!("ok\n{}\n", "X".repeat(5000));
-    let error = custody.codes(long.as_bytes(), Vec::new(), None).unwrap_err().to_string();
+    let mut before = Vec::new();
+    let error = custody.codes(long.as_bytes(), &mut before, None).unwrap_err().to_string();
+    assert!(before.starts_with(b"ok\tZ1"), "what came before a bad line is done");
     assert!(error.starts_with("line 2 ") && !error.contains("XX"), "{error}");
     assert!(custody.codes(&b"caf\xE9\n"[..], Vec::new(), None).is_err());
     assert!(custody.codes(&b"x\n"[..], Vec::new(), Some(Epoch(5))).is_err());

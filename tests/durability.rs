@@ -128,6 +128,22 @@ async fn a_retry_adds_no_second_fact_and_purging_uses_no_number_again() {
 }
 
 #[tokio::test]
+async fn a_full_queue_delays_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    // Far more than the queue holds, submitted faster than the disk takes them.
+    let tickets: Vec<_> = (0..20_000).map(|n| custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(n, 1)])).collect();
+    for ticket in tickets {
+        ticket.durable().await.unwrap();
+    }
+    assert_eq!(custody.vault.sizes().unwrap().journal, 20_000);
+    // A ticket that nobody awaits is stored all the same, and a closing store finishes what is queued.
+    drop(custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(99_999, 1)]));
+    drop(custody);
+    assert_eq!(open(dir.path()).vault.sizes().unwrap().journal, 20_001);
+}
+
+#[tokio::test]
 async fn a_full_database_stops_acknowledging_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let opening = Opening { limits: Limits { max_bytes: Some(512 << 10) }, ..Opening::new(Role::Serve, NOW) };
