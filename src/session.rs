@@ -212,7 +212,7 @@ impl Session {
             Outcome::ForeignIdentifier
         } else if treated.verdict == Verdict::Withheld || treated.tally.forbidden > 0 {
             Outcome::AnsweredHere
-        } else if from == Side::Station && !treat::may_leave(&context, &self.memory, &treated) {
+        } else if from == Side::Station && !observing && !treat::may_leave(&context, &self.memory, &treated) {
             Outcome::Tripwire
         } else if treated.changed {
             Outcome::Treated

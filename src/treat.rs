@@ -719,7 +719,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     }
 
     fn is_plain_name(&self, content: &str) -> bool {
-        !text::is_identifier_like(content) && !self.memory.watch.knows(content)
+        (!text::is_identifier_like(content) || text::is_random_uuid(content)) && !self.memory.watch.knows(content)
     }
 
     /// A reference chosen by a machine: as it is where it cannot hold a card number, else a code that finds its way back.

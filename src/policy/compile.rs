@@ -28,12 +28,21 @@ pub(crate) enum Decision {
 
 pub(crate) type Overrides = HashMap<(Version, String), Override>;
 
-pub(crate) fn decide(spec: &FieldSpec, enabled: Purposes, forced: Option<Override>) -> Decision {
-    match (forced, &spec.purposes) {
+pub(crate) fn decide(spec: &FieldSpec, to: Side, enabled: Purposes, forced: Option<Override>) -> Decision {
+    match (forced, needed_for(spec, to)) {
         (Some(Override::Drop), _) => Decision::Dropped,
         (Some(Override::Keep), _) | (None, None) => Decision::Crosses,
         (None, Some(purposes)) if enabled.any(purposes) => Decision::Crosses,
         (None, Some(_)) => Decision::Unneeded,
+    }
+}
+
+/// The purposes that a field needs one of; `None` if it crosses with its parent. Free text on its way up always needs one: people write
+/// anything into it.
+pub(crate) fn needed_for(spec: &FieldSpec, to: Side) -> Option<&[Purpose]> {
+    match &spec.purposes {
+        None if spec.is == "text" && to == Side::Csms => Some(&[Purpose::Quality]),
+        purposes => purposes.as_deref(),
     }
 }
 
@@ -223,7 +232,7 @@ impl Builder<'_> {
 
     fn field(&mut self, container: &str, name: &str, spec: &FieldSpec, special: Special) -> Field {
         let forced = self.overrides.get(&(self.version, format!("{container}.{name}"))).copied();
-        let crosses = decide(spec, self.enabled, forced) == Decision::Crosses;
+        let crosses = decide(spec, self.recipient, self.enabled, forced) == Decision::Crosses;
         let mut node = if crosses { self.value(spec) } else { WITHHOLD };
         // A required serial number becomes a stable code, never nothing.
         if !crosses && spec.is == "serial" && spec.required && spec.otherwise.is_none() {

@@ -1,7 +1,7 @@
 //! What a policy does, field by field, in words: for an operator at the terminal and, as Markdown, for a data protection
 //! officer's file. It asks the very decision that the plan is compiled with, so it cannot say otherwise than the gateway does.
 
-use super::compile::{Decision, Overrides, decide, overrides};
+use super::compile::{Decision, Overrides, decide, needed_for, overrides};
 use super::file::{Mode, PolicyFile};
 use super::{Purpose, Purposes, file, plain_words, senders};
 use crate::ocpp::catalogue::{Catalogue, FieldSpec, Fields, MessageSpec};
@@ -116,7 +116,7 @@ impl Page<'_> {
         let enabled = purposes[to as usize];
         for (name, spec) in fields {
             let forced = self.overrides.get(&(self.version, format!("{container}.{name}"))).copied();
-            let decision = decide(spec, enabled, forced);
+            let decision = decide(spec, to, enabled, forced);
             let path = format!("{prefix}{name}{}", if spec.list { "[]" } else { "" });
             let (what, why) = words(spec, decision, to, enabled);
             match self.layout {
@@ -152,7 +152,7 @@ fn words(spec: &FieldSpec, decision: Decision, to: Side, enabled: Purposes) -> (
             (None, true) => "withheld, with what it stands in",
             (None, false) => "withheld",
         };
-        let why = match (decision, &spec.purposes) {
+        let why = match (decision, needed_for(spec, to)) {
             (Decision::Dropped, _) => "an exception of the policy".to_owned(),
             (_, Some(purposes)) if !purposes.is_empty() => format!("needed for {} only", list(purposes)),
             _ => "nobody needs it".to_owned(),

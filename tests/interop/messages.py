@@ -149,7 +149,7 @@ _PREFERRED = ["Transaction.Begin", "Energy.Active.Import.Register", "Raw", "Outl
 
 class Builder:
     """Builds payloads. `fill(path, schema)` gives the content of every string that is neither a time nor a word of a closed list;
-    if it gives None, an optional field is left out."""
+    if it gives None, the field is left out, and what cannot be without it."""
 
     def __init__(self, version, fill, clock=None):
         self.version = version
@@ -163,9 +163,9 @@ class Builder:
         return self._root(actions(self.version)[action][1], full)
 
     def _root(self, schema, full):
-        return self._value(schema, (), full, schema.get("definitions", {}), ())
+        return self._value(schema, (), full, schema.get("definitions", {}))
 
-    def _value(self, schema, path, full, definitions, inside):
+    def _value(self, schema, path, full, definitions):
         while "$ref" in schema:
             schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
         kind = schema.get("type")
@@ -176,9 +176,11 @@ class Builder:
             required = schema.get("required", [])
             for name, inner in schema.get("properties", {}).items():
                 if full or name in required:
-                    value = self._value(inner, path + (name,), full, definitions, inside)
+                    value = self._value(inner, path + (name,), full, definitions)
                     if value is not None:
                         built[name] = value
+                    elif name in required and path:
+                        return None
             if path and path[-1] == "customData":
                 note = self.fill(path + ("note",), {"type": "string"})
                 if note is not None:
@@ -186,7 +188,9 @@ class Builder:
             return built
         if kind == "array":
             count = max(1 if full else 0, schema.get("minItems", 0))
-            return [self._value(schema["items"], path + (index,), full, definitions, inside) for index in range(count)]
+            built = [self._value(schema["items"], path + (index,), full, definitions) for index in range(count)]
+            built = [value for value in built if value is not None]
+            return built if len(built) >= schema.get("minItems", 0) else None
         if kind == "integer":
             return self._number(schema, path, whole=True)
         if kind == "number":

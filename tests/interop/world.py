@@ -180,8 +180,7 @@ class Peer:
             self.calls.append(frame)
             answer = self.answers(frame[2], frame[3]) if self.answers else None
             if isinstance(answer, tuple):
-                code, description, details = (answer + ("", {}))[:3] if len(answer) < 3 else answer
-                answer = json.dumps([4, message_id, code, description, details])
+                answer = json.dumps([4, message_id, *answer, *("", {})[len(answer) - 1 :]])
             elif isinstance(answer, dict):
                 answer = json.dumps([3, message_id, answer])
             if answer is not None:
