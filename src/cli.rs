@@ -272,7 +272,16 @@ fn keys(config: &Config, action: &Keys) -> Result<(), ExitCode> {
         }
     }
     for status in custody.epochs().map_err(failed)? {
-        print(&format!("{status}\n"));
+        let day = |time: Option<clock::Timestamp>| time.map_or("-".to_owned(), clock::Timestamp::date);
+        print(&format!(
+            "epoch {:<4} {:<10} {:<7} created {}  retired {}  destroyed {}\n",
+            status.epoch.0,
+            status.state.name(),
+            if status.alphabet == Alphabet::Hex { "hex" } else { "base32" },
+            status.created.date(),
+            day(status.retired),
+            day(status.destroyed)
+        ));
     }
     Ok(())
 }
