@@ -17,8 +17,9 @@ from messages import VERSIONS
 
 pytestmark = pytest.mark.parametrize("version", VERSIONS)
 
-# Fields that are no token by name, but that a station may use as one: settings of a free-vend tag, vendor data, texts.
-SETTINGS = {"value", "attributeValue", "data", "content", "key", "vendorId", "messageId", "customIdToken", "personalMessage"}
+# Fields that are no token by name, but in which a vendor may well send one. (Display texts cross as they are: nobody reads them as
+# a card. Settings have a test of their own.)
+VENDOR_FIELDS = {"data", "vendorId", "messageId", "note"}
 FREE_TAG_KEYS = ["FreevendIdTag", "FreeVendTag", "DefaultIdTag", "MasterPassGroupId", "AutoStartTag", "AuthorizationKey", "PlugAndChargeId"]
 
 
@@ -109,12 +110,12 @@ async def test_guesses_in_every_message_of_the_central_system(game, csms, versio
     cards = iter(guesses(rng))
     guessed = {}
 
-    def guessing(action, alone):
-        """A filling that guesses a card in every token field; or only in the others that a station might use, if `alone`."""
+    def guessing(action, elsewhere):
+        """A filling that guesses a card in every token field; or, `elsewhere`, only where vendors have their say."""
 
         def fill(path, schema):
             name = messages.name_of(path)
-            plays = messages.is_token(path) if not alone else name in SETTINGS or "vendor" in name.lower() or "note" in path
+            plays = messages.is_token(path) if not elsewhere else name in VENDOR_FIELDS
             if plays and messages.room(schema) >= 8:
                 card = next(card for card in cards if len(card) <= messages.room(schema))
                 guessed[card] = f"{action} {'.'.join(map(str, path))}"
@@ -128,16 +129,16 @@ async def test_guesses_in_every_message_of_the_central_system(game, csms, versio
     for action in messages.sent_by_csms(version):
         if messages.actions(version)[action][1] is None:
             continue
-        for alone in (False, True):
+        for elsewhere in (False, True):
             for full in (False, True):
-                payload = guessing(action, alone).request(action, full)
+                payload = guessing(action, elsewhere).request(action, full)
                 if payload is None:
                     continue
                 answer = await upper.call(action, payload)
                 if messages.what_is_wrong(version, action, json.dumps(payload)) is None:
                     assert messages.what_is_wrong_with_answer(version, action, answer) is None, answer
                 await parrot.tap_everything()
-    assert len(guessed) > 20
+    assert len(guessed) > 10
     await ends_without_a_pair(csms, parrot, guessed)
 
 
@@ -169,6 +170,21 @@ async def test_guesses_in_every_answer_of_the_central_system(game, csms, version
             await parrot.tap_everything()
     assert guessed
     await ends_without_a_pair(csms, parrot, guessed)
+
+
+async def test_an_answer_that_holds_a_guess_still_carries_the_rest(game, version):
+    """A group that was never converted must not keep a driver from charging: it is left out."""
+    parrot, upper = game
+    group = "04AABBCCDDEEFF"
+    if version == "1.6":
+        upper.answers = lambda action, payload: {"transactionId": 5, "idTagInfo": {"status": "Accepted", "parentIdTag": group}}
+        asked = "StartTransaction", {"connectorId": 1, "idTag": "04112233445566", "meterStart": 0, "timestamp": "2026-11-24T10:00:00Z"}
+        expected = {"transactionId": 5, "idTagInfo": {"status": "Accepted"}}
+    else:
+        upper.answers = lambda action, payload: {"idTokenInfo": {"status": "Accepted", "groupIdToken": {"idToken": group, "type": "Central"}}}
+        asked = "Authorize", {"idToken": {"idToken": "04112233445566", "type": "ISO14443"}}
+        expected = {"idTokenInfo": {"status": "Accepted"}}
+    assert await parrot.peer.asks(*asked) == expected
 
 
 async def test_guesses_in_settings(game, csms, version, rng):
@@ -255,7 +271,7 @@ async def test_a_guess_is_answered_alike_whether_the_card_exists_or_not(game, cs
 async def test_guesses_are_counted(game, gateway, version):
     """The operator sees that somebody is guessing."""
     _, upper = game
-    count = lambda: sum(float(line.rsplit(" ", 1)[1]) for line in gateway.get("/metrics")[1].splitlines() if re.match(r"\w+\{[^}]*foreign", line))
+    count = lambda: sum(float(line.rsplit(" ", 1)[1]) for line in gateway.get("/metrics")[1].splitlines() if not line.startswith("#") and "foreign" in line.lower())
     before = count()
     token = {"idTag": "04A2B3C4D5E6F7"} if version == "1.6" else {"idToken": {"idToken": "04A2B3C4D5E6F7", "type": "ISO14443"}, "remoteStartId": 1}
     await upper.call("RemoteStartTransaction" if version == "1.6" else "RequestStartTransaction", token)
