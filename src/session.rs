@@ -186,16 +186,7 @@ impl Session {
         let transaction = if from == Side::Station { turn.transaction(action) } else { None };
         let transaction = transaction.map(|id| self.coded_id(&id).unwrap_or(id));
         let epoch = transaction.as_deref().and_then(|t| self.pinned(t, turn.vault));
-        let context = Context {
-            rules,
-            plan,
-            to: from.other(),
-            codes: &*codes,
-            vault: turn.vault,
-            epoch,
-            now: turn.now,
-            vendor: None,
-        };
+        let context = Context { rules, plan, to: from.other(), codes: &*codes, vault: turn.vault, epoch, now: turn.now, vendor: None };
         let treated = if call.crosses {
             treat::frame(&context, &mut self.memory, turn.text, (frame.id_span.clone(), sent.as_deref()), frame.rest, call.request)
         } else {
@@ -327,8 +318,7 @@ impl Session {
         let plan: &Plan = rules.plan(self.version);
         let call = plan.call(caller, pending.action).and_then(|(_, call)| call);
         let vendor = pending.vendor.as_ref().and_then(|known| plan.vendors.get(known)?[caller as usize].as_ref());
-        let context =
-            Context { rules, plan, to: caller, codes: &*codes, vault: turn.vault, epoch: None, now: turn.now, vendor };
+        let context = Context { rules, plan, to: caller, codes: &*codes, vault: turn.vault, epoch: None, now: turn.now, vendor };
         let id = pending.own.as_deref().unwrap_or(&pending.sent);
         let treated = match call {
             _ if frame.kind == Kind::CallError => treat::error(&context, &self.memory, turn.text, frame, id),

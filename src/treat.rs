@@ -8,8 +8,8 @@ mod tripwire;
 use crate::clock::Timestamp;
 use crate::identity::{Codes, Declared, Epoch, Identifier, Reveal, Sighting};
 use crate::ocpp::frame::Frame;
-use crate::ocpp::{Kind, Side};
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
+use crate::ocpp::{Kind, Side};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, Rules, Special, Text, VariableRule};
 use meter::{Sample, Series};
 use std::borrow::Cow;
@@ -210,9 +210,21 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
 
 /// The error codes of OCPP-J 1.6 §4.2.3 and OCPP 2.1 Part 4 §4.3.
 const ERROR_CODES: [&str; 15] = [
-    "NotImplemented", "NotSupported", "InternalError", "ProtocolError", "SecurityError", "FormationViolation", "FormatViolation",
-    "PropertyConstraintViolation", "OccurenceConstraintViolation", "OccurrenceConstraintViolation", "TypeConstraintViolation",
-    "GenericError", "MessageTypeNotSupported", "RpcFrameworkError", "TimeoutError",
+    "NotImplemented",
+    "NotSupported",
+    "InternalError",
+    "ProtocolError",
+    "SecurityError",
+    "FormationViolation",
+    "FormatViolation",
+    "PropertyConstraintViolation",
+    "OccurenceConstraintViolation",
+    "OccurrenceConstraintViolation",
+    "TypeConstraintViolation",
+    "GenericError",
+    "MessageTypeNotSupported",
+    "RpcFrameworkError",
+    "TimeoutError",
 ];
 
 /// A frame passed on as it is, which only a policy that observes does.
@@ -393,7 +405,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let whole = self.mark();
         let context = self.context;
         // Readings without samples are no readings.
-        let min = if matches!(&context.plan.nodes[item as usize], Node::Object(o) if matches!(o.special, Special::Meter | Special::Sampled)) { min.max(1) } else { min };
+        let min = if matches!(&context.plan.nodes[item as usize], Node::Object(o) if matches!(o.special, Special::Meter | Special::Sampled))
+        {
+            min.max(1)
+        } else {
+            min
+        };
         self.cursor.enter()?;
         let inside = self.cursor.at();
         let (mut kept, mut dropped, mut end) = (0, 0, inside);
@@ -637,7 +654,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 let fine = reading.boundary
                     || !self.up()
                     || enabled.has(Purpose::SmartCharging)
-                    || (self.memory.series.permits(series, seconds) && !self.tally.notes.contains(&(series, seconds.div_euclid(meter::SLOT) * meter::SLOT)));
+                    || (self.memory.series.permits(series, seconds)
+                        && !self.tally.notes.contains(&(series, seconds.div_euclid(meter::SLOT) * meter::SLOT)));
                 if fine && !reading.boundary {
                     self.tally.notes.push((series, seconds.div_euclid(meter::SLOT) * meter::SLOT));
                 } else if !fine {
@@ -656,9 +674,13 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             return known;
         }
         let payload = Cursor::inside(self.cursor.text(), self.start);
-        let transaction = payload.peek("transactionInfo").and_then(|span| Cursor::new(&payload.text()[span]).peek_string("transactionId").map(Cow::into_owned));
+        let transaction = payload
+            .peek("transactionInfo")
+            .and_then(|span| Cursor::new(&payload.text()[span]).peek_string("transactionId").map(Cow::into_owned));
         let named = transaction.or_else(|| {
-            ["connectorId", "evseId", "transactionId"].iter().find_map(|name| payload.peek(name).map(|span| payload.text()[span].to_owned()))
+            ["connectorId", "evseId", "transactionId"]
+                .iter()
+                .find_map(|name| payload.peek(name).map(|span| payload.text()[span].to_owned()))
         });
         let event = payload.peek_string("eventType");
         let boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
@@ -794,7 +816,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let Some(rule) = self.variable else {
             // A setting that the catalogue does not know goes down if it is a switch, a number or a plain word: nothing that could be
             // an address or plant an identifier. It never goes up.
-            let plain = text::is_setting(content) || (content.len() <= 20 && self.is_plain_name(content) && !content.contains(['.', '/', ':']));
+            let plain =
+                text::is_setting(content) || (content.len() <= 20 && self.is_plain_name(content) && !content.contains(['.', '/', ':']));
             if self.up() {
                 return Withheld;
             }
@@ -810,8 +833,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             return if crosses { self.token(span, content) } else { Withheld };
         }
         if !self.up() {
-            self.tally.forbidden += u32::from(!rule.settable);
-            return if rule.settable { Kept } else { Withheld };
+            // A password that could be a card number could plant one; the standard asks for 16 characters at least (OCPP 1.6 security
+            // white paper §5.2, OCPP 2.1 Part 2 A00).
+            let planted = rule.secret && (content.len() < 16 || (content.len() == 20 && content.bytes().all(|b| b.is_ascii_hexdigit())));
+            let crosses = rule.settable && !planted;
+            self.tally.forbidden += u32::from(!crosses);
+            return if crosses { Kept } else { Withheld };
         }
         let words = |fits: &dyn Fn(&str) -> bool| content.len() <= 2500 && content.split(',').map(str::trim).all(fits);
         let crosses = rule.readable

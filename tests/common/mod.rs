@@ -55,7 +55,8 @@ impl Reveal for Memory {
     }
 }
 
-static STRICT: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::compile("strict", vec![Namespace::parse("WEB-*").unwrap()]).unwrap()));
+static STRICT: LazyLock<Arc<Rules>> =
+    LazyLock::new(|| Arc::new(Rules::compile("strict", vec![Namespace::parse("WEB-*").unwrap()]).unwrap()));
 static ALLOW_ALL: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::allow_all()));
 
 pub fn strict() -> Arc<Rules> {
