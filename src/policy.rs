@@ -165,6 +165,8 @@ pub(crate) enum Role {
     Context,
     Location,
     Format,
+    /// Changes what the number means.
+    Qualifier,
     Value,
     MeterTime,
     Series,

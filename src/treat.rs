@@ -556,6 +556,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             let mut there = Cursor::new(&self.cursor.text()[span.clone()]);
             there.string().ok().map(|token| there.content(&token).into_owned())
         };
+        let meaning = matches!(role, Role::Measurand | Role::Location | Role::Format | Role::Qualifier);
+        self.sample.garbled |= meaning && verdict == Withheld;
         match role {
             Role::Measurand => self.sample.measurand = Some(text().unwrap_or_default()),
             Role::Context => self.sample.context = text(),
@@ -571,7 +573,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 return Kept;
             }
             Role::MeterTime => self.reading.seconds = text().and_then(|t| text::time(&t)),
-            Role::Series | Role::None => {}
+            Role::Qualifier | Role::Series | Role::None => {}
         }
         verdict
     }
@@ -634,7 +636,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         match special {
             Special::Sampled => {
                 let sample = std::mem::take(&mut self.sample);
-                let passes = enabled.has(sample.purpose());
+                let passes = enabled.has(sample.purpose()) && !sample.garbled;
                 if passes {
                     self.reading.kept = true;
                     let event = self.series().1;

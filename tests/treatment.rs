@@ -275,3 +275,22 @@ fn the_observing_policy_changes_nothing_and_says_what_it_would_have_done() {
     let answer = format!(r#"[3,"tag-{CARD}",{{"idTagInfo":{{"status":"Accepted"}}}}]"#);
     assert_eq!(lock.csms_sends(&answer), answer);
 }
+
+#[test]
+fn a_number_whose_unit_had_to_be_withheld_does_not_go_on_as_another() {
+    let text = r#"
+        name = "load"
+        [csms]
+        purposes = ["charge", "bill", "operate", "smart-charging"]
+        [station]
+        purposes = ["charge", "bill", "operate"]"#;
+    let rules = Arc::new(sluis::policy::Rules::compile(text, vec![]).unwrap());
+    let mut lock = Lock::with(Version::V16, rules, Arc::new(keyring(&[0], 0)));
+    for odd in [r#""unit":"furlong""#, r#""measurand":"Speed""#, r#""phase":"L9""#, r#""location":"Moon""#] {
+        let frame = format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"5",{odd}}},{{"value":"7"}}]}}]}}]"#
+        );
+        let seen = lock.station_sends(&frame);
+        assert!(seen.contains(r#""sampledValue":[{"value":"7"}]"#), "{seen}");
+    }
+}

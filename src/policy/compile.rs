@@ -130,7 +130,10 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
         "time" => Text::Time,
         "token" => Text::Token,
         "text" => Text::Scrub,
-        "url" | "serial" => Text::Plain,
+        "url" | "serial" | "opaque" => Text::Plain,
+        "ref" => Text::Ref,
+        "hash" => Text::Hash,
+        "pem" => Text::Pem,
         "boolean" | "integer" | "number" | "decimal" => Text::Decimal,
         "enum-list" => {
             spec.values.as_ref().map_or(Text::Name { max: 2500 }, |v| Text::Word(v.iter().map(|w| w.to_ascii_lowercase()).collect()))
@@ -257,6 +260,7 @@ impl Builder<'_> {
             (Special::Sampled, "location") => Role::Location,
             (Special::Sampled, "format") => Role::Format,
             (Special::Sampled, "value") => Role::Value,
+            (Special::Sampled, "unit" | "phase" | "unitOfMeasure") => Role::Qualifier,
             (Special::Meter, "timestamp") => Role::MeterTime,
             (_, "connectorId" | "evseId" | "transactionId") => Role::Series,
             _ => Role::None,
