@@ -69,7 +69,7 @@ impl Namespace {
         // An eMAID is two letters, three letters or digits, and nine more, with separators allowed after the second and fifth.
         let could_be_contract = bare.len() <= 15 && contract(bare.as_bytes()) && stem.bytes().all(|b| b != b'_' && b != b'.');
         let separated = stem.find(['-', '*', ' ']).is_some_and(|at| at != 2 && at != 6);
-        if (prefix && could_be_contract && !separated) || (!prefix && could_be_contract && bare.len() >= 14) {
+        if could_be_contract && (if prefix { !separated } else { bare.len() >= 14 }) {
             return Err(
                 "the namespace could match a contract number (eMAID): end the prefix with _ or . or put a - after its third character or later",
             );

@@ -83,7 +83,7 @@ impl Serving {
             match notice {
                 Notice::KeyCreated => tracing::warn!("a key-encryption key was made in the data directory"),
                 Notice::KeyBesideData => {
-                    tracing::warn!("the key-encryption key lies beside the data it protects: move it away and name it with keys.kek_file")
+                    tracing::warn!("the key-encryption key lies beside the data it protects: move it away and name it with keys.kek_file");
                 }
                 Notice::FirstEpoch => tracing::info!("the first epoch has begun"),
             }

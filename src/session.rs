@@ -193,11 +193,8 @@ impl Session {
             // Nobody needs it; but what cannot be read is refused as such.
             turn.readable().map(|()| Treated::withheld())
         };
-        let treated = match treated {
-            Ok(treated) => treated,
-            Err(_) => {
-                return turn.refuse(action, violation(self.version), Outcome::Refused);
-            }
+        let Ok(treated) = treated else {
+            return turn.refuse(action, violation(self.version), Outcome::Refused);
         };
         let outcome = if treated.tally.foreign > 0 {
             Outcome::ForeignIdentifier

@@ -256,6 +256,7 @@ mod tests {
         let card = watch("04A2B3C4D5E6F7", Class::Rfid);
         let frame = r#"["04A2B3C4D5E6F7","x"]"#;
         assert!(card.hit(frame, &[], &HashSet::new()));
-        assert!(!card.hit(frame, &[1..17], &HashSet::new()));
+        let signed = 1..17;
+        assert!(!card.hit(frame, std::slice::from_ref(&signed), &HashSet::new()));
     }
 }
