@@ -86,6 +86,8 @@ pub(crate) struct Context<'a> {
     /// The epoch that the frame's transaction is pinned to.
     pub(crate) epoch: Option<Epoch>,
     pub(crate) now: Timestamp,
+    /// The names of settings that the CALL asked for, lower case: an answer may name them again, known or not.
+    pub(crate) asked: &'a [Box<str>],
     /// The vendor message that the frame is the answer to.
     pub(crate) vendor: Option<&'a CallPlan>,
 }
@@ -159,6 +161,59 @@ pub(crate) fn frame(
     let payload = head..out.len() - (frame.len() - end);
     Ok(Treated { verdict, frame: Outgoing { text: out }, payload, changed: copied > 0, tally })
 }
+
+/// The names of settings in a CALL of the central system: its `name`, `instance` and `key` members, at most [`MAX_ASKED`].
+pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
+    fn walk(cursor: &mut Cursor<'_>, named: bool, found: &mut Vec<Box<str>>) -> Result<(), Unreadable> {
+        match cursor.shape()? {
+            Shape::Object => {
+                cursor.enter()?;
+                if !cursor.take(b'}') {
+                    loop {
+                        let key = cursor.string()?;
+                        let named = matches!(&*cursor.content(&key), "name" | "instance" | "key");
+                        cursor.take(b':');
+                        walk(cursor, named, found)?;
+                        if !cursor.take(b',') {
+                            cursor.take(b'}');
+                            break;
+                        }
+                    }
+                }
+                cursor.leave();
+            }
+            Shape::Array => {
+                cursor.enter()?;
+                if !cursor.take(b']') {
+                    loop {
+                        walk(cursor, named, found)?;
+                        if !cursor.take(b',') {
+                            cursor.take(b']');
+                            break;
+                        }
+                    }
+                }
+                cursor.leave();
+            }
+            Shape::String => {
+                let token = cursor.string()?;
+                if named && found.len() < MAX_ASKED {
+                    found.push(cursor.content(&token).into());
+                }
+            }
+            _ => drop(cursor.skip()?),
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    let mut payload = payload;
+    // What cannot be read was refused before.
+    let _ = walk(&mut payload, false, &mut found);
+    found.into()
+}
+
+/// Names of settings remembered of one CALL. Stations report far smaller limits on the items of a message.
+const MAX_ASKED: usize = 128;
 
 /// Treats a CALLERROR or CALLRESULTERROR: the code is kept if the standard has it, the details never cross, and the description goes up
 /// only where free text has a purpose, scrubbed; a station that quotes the whole request in it would quote a restored card number.
@@ -716,6 +771,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Hash if text::is_digest(content) => keep(!self.memory.watch.knows(content)),
             Text::Hash | Text::Ref => self.reference(span, content),
             Text::Token => self.token(span, content),
+            Text::Name { max } if self.was_asked(content) => keep(content.chars().count() <= *max as usize),
             Text::Name { max } => keep(content.chars().count() <= *max as usize && self.is_plain_name(content)),
             Text::Scrub => {
                 let clean = text::scrub(content, |word| self.memory.watch.knows(word));
@@ -731,15 +787,21 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 self.tally.replaced += 1;
                 Kept
             }
-            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase())),
+            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase()) || self.was_asked(content)),
             Text::Variable => {
                 let name = content.to_ascii_lowercase();
-                keep(self.variable.is_some() || self.context.rules.components.values().any(|c| c.contains_key(&name)))
+                let standard = || self.context.rules.components.values().any(|c| c.contains_key(&name));
+                keep(self.variable.is_some() || standard() || self.was_asked(content))
             }
-            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase())),
+            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase()) || self.was_asked(content)),
             Text::VariableValue => self.setting(span, content),
             Text::VendorData => self.nested(span, content),
         }
+    }
+
+    /// Whether the central system itself has just named this setting: then its name is nothing new to it.
+    fn was_asked(&self, content: &str) -> bool {
+        self.context.asked.iter().any(|name| name.eq_ignore_ascii_case(content)) && !self.memory.watch.knows(content)
     }
 
     fn is_plain_name(&self, content: &str) -> bool {

@@ -294,3 +294,23 @@ fn a_number_whose_unit_had_to_be_withheld_does_not_go_on_as_another() {
         assert!(seen.contains(r#""sampledValue":[{"value":"7"}]"#), "{seen}");
     }
 }
+
+#[test]
+fn the_answer_to_an_unlisted_setting_keeps_its_name_and_withholds_its_value() {
+    let mut lock = Lock::new(Version::V201);
+    let names = r#""component":{"name":"VendorCtrlr"},"variable":{"name":"Secret04A2B3C4"}"#;
+    lock.csms_sends(&format!(r#"[2,"g","GetVariables",{{"getVariableData":[{{{names}}}]}}]"#));
+    let seen = lock.station_sends(&format!(
+        r#"[3,"g",{{"getVariableResult":[{{"attributeStatus":"Accepted","attributeValue":"04A2B3C4",{names}}}]}}]"#
+    ));
+    assert_eq!(seen, format!(r#"[3,"g",{{"getVariableResult":[{{"attributeStatus":"Accepted",{names}}}]}}]"#));
+    let mut lock = Lock::new(Version::V16);
+    lock.csms_sends(r#"[2,"g","GetConfiguration",{"key":["VendorKey","HeartbeatInterval"]}]"#);
+    let seen = lock.station_sends(
+        r#"[3,"g",{"configurationKey":[{"key":"VendorKey","readonly":false,"value":"04A2B3C4"},{"key":"HeartbeatInterval","readonly":false,"value":"300"},{"key":"Other","readonly":true,"value":"1"}]}]"#,
+    );
+    assert_eq!(
+        seen,
+        r#"[3,"g",{"configurationKey":[{"key":"VendorKey","readonly":false},{"key":"HeartbeatInterval","readonly":false,"value":"300"}]}]"#
+    );
+}
