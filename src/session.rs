@@ -7,7 +7,7 @@ use crate::ocpp::frame::{BadFrame, Frame};
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Mode, Plan, Rules};
-use crate::treat::{self, Context, Fact, Memory, Outgoing, Tally, Treated, Verdict};
+use crate::treat::{self, Context, Fact, Memory, Metered, Outgoing, Tally, Treated, Verdict};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -189,8 +189,18 @@ impl Session {
         let transaction = if from == Side::Station { turn.transaction(action) } else { None };
         let transaction = transaction.map(|id| self.coded_id(&id).unwrap_or(id));
         let epoch = transaction.as_deref().and_then(|t| self.pinned(t, turn.vault));
-        let context =
-            Context { rules, plan, to: from.other(), codes: &*codes, vault: turn.vault, epoch, now: turn.now, asked: &[], vendor: None };
+        let context = Context {
+            rules,
+            plan,
+            to: from.other(),
+            codes: &*codes,
+            vault: turn.vault,
+            epoch,
+            now: turn.now,
+            asked: &[],
+            metered: Metered::of(self.version, action),
+            vendor: None,
+        };
         let treated = if call.crosses {
             treat::frame(&context, &mut self.memory, turn.text, (frame.id_span.clone(), sent.as_deref()), frame.rest, call.request)
         } else {
@@ -331,6 +341,7 @@ impl Session {
             epoch: None,
             now: turn.now,
             asked: &pending.asked,
+            metered: Metered::of(self.version, pending.action),
             vendor,
         };
         let id = pending.own.as_deref().unwrap_or(&pending.sent);
@@ -437,6 +448,7 @@ impl Session {
             epoch: None,
             now: turn.now,
             asked: &[],
+            metered: Metered::of(self.version, ""),
             vendor: None,
         };
         let Ok(treated) = treat::error(&context, &self.memory, turn.text, frame, &sent) else {

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Codes, Declared, Epoch, Identifier, Reveal, Sighting};
 use crate::ocpp::frame::Frame;
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
-use crate::ocpp::{Kind, Side};
+use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, Rules, Special, Text, VariableRule};
 use meter::{Sample, Series};
 use std::borrow::Cow;
@@ -88,8 +88,30 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
     /// The names of settings that the CALL asked for, lower case: an answer may name them again, known or not.
     pub(crate) asked: &'a [Box<str>],
+    /// What names the meter series of the message.
+    pub(crate) metered: Metered,
     /// The vendor message that the frame is the answer to.
     pub(crate) vendor: Option<&'a CallPlan>,
+}
+
+/// What names the meter series of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Metered {
+    /// The transaction of a TransactionEvent.
+    Event,
+    /// A field of the payload.
+    By(&'static str),
+}
+
+impl Metered {
+    pub(crate) fn of(version: Version, action: &str) -> Self {
+        match (version, action) {
+            (_, "TransactionEvent") => Self::Event,
+            (_, "StopTransaction") => Self::By("transactionId"),
+            (Version::V16, _) => Self::By("connectorId"),
+            _ => Self::By("evseId"),
+        }
+    }
 }
 
 /// What the treatment did to a frame.
@@ -327,7 +349,7 @@ struct Rewriter<'a, 'c> {
     /// The component and variable, or the key, that the object at hand names.
     variable: Option<&'a VariableRule>,
     vendor: Option<&'a CallPlan>,
-    sample: Sample,
+    sample: Sample<'a>,
     /// Of the reading at hand: when, whether any sample was kept, whether any of them bounds a transaction.
     reading: Reading,
     /// The meter series the payload belongs to and whether the event itself bounds a transaction; found at the first reading.
@@ -610,9 +632,14 @@ impl<'a, 'c> Rewriter<'a, 'c> {
 
     /// Takes note of a field that rules about whole objects look at.
     fn play(&mut self, role: Role, span: &Range<usize>, verdict: Verdict) -> Verdict {
-        let text = || {
-            let mut there = Cursor::new(&self.cursor.text()[span.clone()]);
-            there.string().ok().map(|token| there.content(&token).into_owned())
+        let whole = self.cursor.text();
+        let text = || -> Option<Cow<'a, str>> {
+            let raw = whole.get(span.start + 1..span.end - 1).filter(|_| whole.as_bytes()[span.start] == b'"')?;
+            if !raw.contains('\\') {
+                return Some(Cow::Borrowed(raw));
+            }
+            let mut there = Cursor::new(&whole[span.clone()]);
+            there.string().ok().map(|token| there.content(&token))
         };
         let meaning = matches!(role, Role::Measurand | Role::Location | Role::Format | Role::Qualifier);
         self.sample.garbled |= meaning && verdict == Withheld;
@@ -727,25 +754,24 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
     }
 
-    /// The meter series of the payload, by the first of the fields that name one, and whether the payload is the beginning or the
-    /// end of a transaction.
+    /// The meter series that the payload belongs to, by the field that names it, and whether the payload is the beginning or the end of
+    /// a transaction.
     fn series(&mut self) -> (u64, bool) {
         if let Some(known) = self.series {
             return known;
         }
         let payload = Cursor::inside(self.cursor.text(), self.start);
-        let transaction = payload
-            .peek("transactionInfo")
-            .and_then(|span| Cursor::new(&payload.text()[span]).peek_string("transactionId").map(Cow::into_owned));
-        let named = transaction.or_else(|| {
-            ["connectorId", "evseId", "transactionId"]
-                .iter()
-                .find_map(|name| payload.peek(name).map(|span| payload.text()[span].to_owned()))
-        });
-        let event = payload.peek_string("eventType");
-        let boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
         let mut hasher = DefaultHasher::new();
-        named.hash(&mut hasher);
+        let mut boundary = false;
+        match self.context.metered {
+            Metered::Event => {
+                let info = payload.peek("transactionInfo").unwrap_or_default();
+                Cursor::new(&payload.text()[info]).peek_string("transactionId").hash(&mut hasher);
+                let event = payload.peek_string("eventType");
+                boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
+            }
+            Metered::By(name) => payload.peek(name).map(|span| &payload.text()[span]).hash(&mut hasher),
+        }
         *self.series.insert((hasher.finish(), boundary))
     }
 
@@ -768,7 +794,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Plain | Text::Vendor | Text::VendorMessage => Kept,
             Text::Decimal => keep(text::is_decimal(content.trim())),
             Text::Time => keep(text::time(content).is_some()),
-            Text::Word(words) => keep(words.iter().any(|w| w.eq_ignore_ascii_case(content))),
+            Text::Word(words) => keep(words.iter().any(|w| **w == *content) || words.iter().any(|w| w.eq_ignore_ascii_case(content))),
             Text::Language => keep(text::is_language(content)),
             Text::Pem => keep(text::is_pem(content)),
             Text::Hash if text::is_digest(content) => keep(!self.memory.watch.knows(content)),

@@ -111,8 +111,8 @@ pub struct FieldSpec {
     pub otherwise: Option<String>,
 }
 
-/// A set of named fields.
-pub type Fields = BTreeMap<String, FieldSpec>;
+/// A set of named fields, in the order of the catalogue, which is the order in which stations write them.
+pub type Fields = indexmap::IndexMap<String, FieldSpec>;
 
 /// Who may send a CALL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -299,7 +299,7 @@ impl Builder<'_> {
             ("enum", true) => {
                 let list = spec.values.as_deref().unwrap_or_default();
                 let words = self.words.iter().find_map(|w| w.get(list));
-                Node::Text(Text::Word(words.into_iter().flatten().map(|w| w.to_ascii_lowercase()).collect::<Arc<[_]>>()))
+                Node::Text(Text::Word(words.into_iter().flatten().cloned().collect::<Arc<[_]>>()))
             }
             ("ref", true) => Node::Text(Text::Ref),
             ("text", true) => Node::Text(Text::Scrub),

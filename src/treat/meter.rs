@@ -2,6 +2,7 @@
 //! finer than a quarter of an hour describe a vehicle (R17, R18); meters upstream of the station describe a household.
 
 use crate::policy::Purpose;
+use std::borrow::Cow;
 
 /// The finest series that says little about a vehicle or a household: a quarter of an hour, in seconds (R17, R88).
 pub(crate) const SLOT: i64 = 900;
@@ -23,21 +24,21 @@ pub(crate) fn purpose(measurand: &str) -> Purpose {
 
 /// What was said of one sampled value beside its number.
 #[derive(Debug, Default)]
-pub(crate) struct Sample {
-    pub(crate) measurand: Option<String>,
-    pub(crate) context: Option<String>,
-    pub(crate) location: Option<String>,
-    pub(crate) format: Option<String>,
+pub(crate) struct Sample<'a> {
+    pub(crate) measurand: Option<Cow<'a, str>>,
+    pub(crate) context: Option<Cow<'a, str>>,
+    pub(crate) location: Option<Cow<'a, str>>,
+    pub(crate) format: Option<Cow<'a, str>>,
     /// The value is no plain number.
     pub(crate) opaque: bool,
     /// Something that changes the number's meaning (unit, phase, …) had to be withheld: without it the number would lie.
     pub(crate) garbled: bool,
 }
 
-impl Sample {
+impl Sample<'_> {
     /// The purpose that needs it.
     pub(crate) fn purpose(&self) -> Purpose {
-        let is = |field: &Option<String>, word: &str| field.as_deref().is_some_and(|f| f.eq_ignore_ascii_case(word));
+        let is = |field: &Option<Cow<'_, str>>, word: &str| field.as_deref().is_some_and(|f| f.eq_ignore_ascii_case(word));
         if self.opaque || is(&self.format, "SignedData") {
             Purpose::CalibrationLaw
         } else if is(&self.location, "Upstream") || is(&self.location, "EV") {
