@@ -1,14 +1,20 @@
 //! Sluis: an inline privacy gateway for EV charging.
+pub mod admin;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod custody;
+pub mod gateway;
 pub mod identity;
 pub mod journal;
 pub mod keys;
+pub mod metrics;
 pub mod ocpp;
 pub mod policy;
 pub mod pseudonym;
 pub mod seal;
 pub mod secret;
+pub mod serve;
 pub mod session;
 pub mod store;
 pub mod treat;

@@ -125,8 +125,8 @@ impl Pseudonym {
         let text = self.as_str().as_bytes();
         let (Some(&mark), Some(digit), Some(rest)) = (text.first(), text.get(1), text.get(2..)) else { return false };
         let shape = match mark {
-            b'Z' => matches!(text.len(), CSMS_LENGTH | EMSP_LENGTH) && rest.iter().all(|b| BASE32.contains(b)),
-            b'F' => text.len() == CSMS_LENGTH && rest.iter().all(|b| HEX.contains(b)),
+            b'Z' => matches!(text.len(), CSMS_LENGTH | EMSP_LENGTH) && rest.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() && !b"ILOU".contains(b)),
+            b'F' => text.len() == CSMS_LENGTH && rest.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b)),
             _ => false,
         };
         shape && digit.is_ascii_digit()

@@ -22,7 +22,8 @@ pub const PAGE: usize = 1000;
 /// One change. All are idempotent: doing one twice leaves what doing it once leaves.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Keep a vault record unless its code is there. With another blind index there: [`StoreError::Conflict`] (two cards, one code).
+    /// Keep a vault record unless its code is there. With another blind index there: [`StoreError::Conflict`] (two cards, one code). Its
+    /// epoch destroyed: [`StoreError::Gone`].
     VaultInsert(VaultRow),
     /// Erase the record of a code: its key is overwritten, then the row deleted.
     VaultErase(Pseudonym),
@@ -159,6 +160,9 @@ pub enum StoreError {
     /// A version check failed, or two cards have one code.
     #[error("conflicts with what is stored")]
     Conflict,
+    /// The epoch that a record belongs to has been destroyed, perhaps by another process.
+    #[error("the epoch has been destroyed")]
+    Gone,
     /// The queue of changes is full: the disk does not keep up.
     #[error("the queue to the disk is full")]
     Busy,
@@ -177,6 +181,7 @@ impl StoreError {
             Self::Locked => "locked",
             Self::Io => "io",
             Self::Conflict => "conflict",
+            Self::Gone => "gone",
             Self::Busy => "busy",
             Self::Closed => "closed",
         }

@@ -5,6 +5,7 @@
 //! restored (I4). A record is written once per code; after that it is known and costs no write.
 
 mod cache;
+mod tally;
 
 use crate::clock::Timestamp;
 use crate::identity::{Class, Codes, Epoch, Identifier, Reveal, Sighting};
@@ -15,7 +16,8 @@ use crate::secret::Sensitive;
 use crate::store::{Op, Sizes, Store, StoreError, VaultRow};
 use cache::Cache;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+pub use tally::VaultCounts;
+use tally::Tally;
 
 /// Identifiers kept in memory, known to be on the disk: some 20 MB when full. Those beyond it cost a read of microseconds.
 pub const KNOWN: usize = 65_536;
@@ -51,23 +53,6 @@ impl VaultError {
     }
 }
 
-/// What the vault holds and has done since it was opened. No person can be told from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct VaultCounts {
-    /// Identifiers in memory.
-    pub known: usize,
-    /// Records written.
-    pub recorded: u64,
-    /// Codes revealed.
-    pub revealed: u64,
-    /// Codes asked for that have no record, or could not be read.
-    pub unknown: u64,
-    /// Failed reads and records that did not open: any is an incident.
-    pub failures: u64,
-    /// Collisions refused: any is an incident.
-    pub collisions: u64,
-}
-
 /// The vault. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Vault {
@@ -81,11 +66,7 @@ struct Inner {
     /// On the disk for certain: filled after a commit or a read, never before.
     known: Cache<Pseudonym, Arc<Identifier>>,
     pins: Cache<[u8; 16], Epoch>,
-    recorded: AtomicU64,
-    revealed: AtomicU64,
-    unknown: AtomicU64,
-    failures: AtomicU64,
-    collisions: AtomicU64,
+    tally: Tally,
 }
 
 impl Vault {
@@ -97,11 +78,7 @@ impl Vault {
             entropy,
             known: Cache::new(KNOWN),
             pins: Cache::new(PINS),
-            recorded: AtomicU64::default(),
-            revealed: AtomicU64::default(),
-            unknown: AtomicU64::default(),
-            failures: AtomicU64::default(),
-            collisions: AtomicU64::default(),
+            tally: Tally::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -136,7 +113,8 @@ impl Vault {
             return Ok(());
         }
         self.inner.store.commit(vec![Op::Pin { key, epoch, at: now }]).await?;
-        self.inner.pins.keep(key, epoch);
+        // What is on the disk, which may be an earlier pin: a transaction keeps the epoch it began in.
+        self.inner.pins.keep(key, self.inner.store.pin(&key)?.unwrap_or(epoch));
         Ok(())
     }
 
@@ -190,19 +168,10 @@ impl Vault {
 
     /// Counters since opening.
     pub fn counts(&self) -> VaultCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let inner = &self.inner;
-        VaultCounts {
-            known: inner.known.len(),
-            recorded: read(&inner.recorded),
-            revealed: read(&inner.revealed),
-            unknown: read(&inner.unknown),
-            failures: read(&inner.failures),
-            collisions: read(&inner.collisions),
-        }
+        self.inner.tally.read(self.inner.known.len())
     }
 
-    /// What the store holds. Counts rows: not for the hot path.
+    /// What the store holds: one small read.
     pub fn sizes(&self) -> Result<Sizes, StoreError> {
         self.inner.store.sizes()
     }
@@ -211,7 +180,7 @@ impl Vault {
 impl Reveal for Vault {
     fn reveal(&self, code: &Pseudonym) -> Option<Sensitive<String>> {
         let identifier = self.inner.identifier(code)?;
-        self.inner.revealed.fetch_add(1, Ordering::Relaxed);
+        self.inner.tally.revealed.add(1);
         Some(identifier.original.clone())
     }
 
@@ -228,7 +197,7 @@ impl Reveal for Vault {
             }
             Ok(None) => None,
             Err(_) => {
-                inner.failures.fetch_add(1, Ordering::Relaxed);
+                inner.tally.failures.add(1);
                 None
             }
         }
@@ -249,7 +218,7 @@ impl Inner {
             let there = self.known.find(code).or_else(|| fresh.iter().find(|(seen, _)| seen == code).map(|(_, there)| Arc::clone(there)));
             if let Some(there) = there {
                 if *there != *identifier {
-                    self.collisions.fetch_add(1, Ordering::Relaxed);
+                    self.tally.collisions.add(1);
                     return Err(VaultError::Collision);
                 }
                 continue;
@@ -259,7 +228,7 @@ impl Inner {
             if let Some(row) = self.store.vault_row(code)? {
                 // Readers see a row only once it is on the disk.
                 if row.blind != blind || row.class != identifier.class.byte() {
-                    self.collisions.fetch_add(1, Ordering::Relaxed);
+                    self.tally.collisions.add(1);
                     return Err(VaultError::Collision);
                 }
                 if self.identifier(code).is_some() {
@@ -281,14 +250,15 @@ impl Inner {
     fn recorded(&self, done: Result<(), StoreError>, fresh: &[Fresh]) -> Result<(), VaultError> {
         match done {
             Ok(()) => {
-                self.recorded.fetch_add(fresh.len() as u64, Ordering::Relaxed);
+                self.tally.recorded.add(fresh.len() as u64);
                 fresh.iter().for_each(|(code, identifier)| self.known.keep(*code, Arc::clone(identifier)));
                 Ok(())
             }
             Err(StoreError::Conflict) => {
-                self.collisions.fetch_add(1, Ordering::Relaxed);
+                self.tally.collisions.add(1);
                 Err(VaultError::Collision)
             }
+            Err(StoreError::Gone) => Err(VaultError::NotLive),
             Err(error) => Err(error.into()),
         }
     }
@@ -301,11 +271,11 @@ impl Inner {
         let row = match self.store.vault_row(code) {
             Ok(Some(row)) => row,
             Ok(None) => {
-                self.unknown.fetch_add(1, Ordering::Relaxed);
+                self.tally.unknown.add(1);
                 return None;
             }
             Err(_) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+                self.tally.failures.add(1);
                 return None;
             }
         };
@@ -318,7 +288,7 @@ impl Inner {
         match &opened {
             Some(identifier) => self.known.keep(*code, Arc::clone(identifier)),
             None => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+                self.tally.failures.add(1);
             }
         }
         opened

@@ -63,20 +63,20 @@ impl Custody {
         let mut batch: Vec<Line> = Vec::with_capacity(BATCH);
         loop {
             let mut line = Zeroizing::new(String::with_capacity(64));
-            let length = input.by_ref().take(LONGEST_LINE as u64 + 1).read_line(&mut line).map_err(|e| match e.kind() {
-                std::io::ErrorKind::InvalidData => CodesError::Line(number + 1),
-                kind => CodesError::Read(kind),
-            })?;
-            if length == 0 {
-                self.settle(&mut batch, &mut output, number)?;
+            let read = match input.by_ref().take(LONGEST_LINE as u64 + 1).read_line(&mut line) {
+                Ok(length) if length > LONGEST_LINE => Err(CodesError::Line(number + 1)),
+                Ok(length) => Ok(length),
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Err(CodesError::Line(number + 1)),
+                Err(e) => Err(CodesError::Read(e.kind())),
+            };
+            if !matches!(read, Ok(1..)) {
+                self.settle(&mut batch, &mut output, number)?; // what came before a bad line is done
                 output.flush().map_err(|e| CodesError::Write(e.kind()))?;
-                return Ok(coded);
+                return read.map(|_| coded);
             }
             number += 1;
             let text = line.trim();
-            if length > LONGEST_LINE {
-                return Err(CodesError::Line(number));
-            } else if text.is_empty() {
+            if text.is_empty() {
                 coded.empty += 1;
             } else if let Some(code) = self.keys.recognise(text) {
                 coded.already += 1;

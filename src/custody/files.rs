@@ -79,7 +79,8 @@ pub(super) fn create_kek(path: &Path, entropy: &dyn Entropy) -> Result<(), OpenE
 /// Says that a gateway serves from a directory. The lock is the database engine's own, on a file that holds nothing: it works on every
 /// file system the data works on, and goes when the process goes, however it goes.
 pub(super) struct ServeLock {
-    _conn: Connection,
+    /// Never used again; the mutex only lets custody be shared between threads.
+    _conn: std::sync::Mutex<Connection>,
 }
 
 impl ServeLock {
@@ -90,7 +91,7 @@ impl ServeLock {
         let conn = Connection::open(&path).map_err(|_| directory(ErrorKind::Other))?;
         conn.busy_timeout(std::time::Duration::ZERO).map_err(|_| directory(ErrorKind::Other))?;
         match conn.execute_batch("BEGIN EXCLUSIVE") {
-            Ok(()) => Ok(Self { _conn: conn }),
+            Ok(()) => Ok(Self { _conn: conn.into() }),
             Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Err(OpenError::Served(dir.to_owned())),
             Err(_) => Err(directory(ErrorKind::Other)),
         }

@@ -6,7 +6,6 @@ use super::file::{Mode, PolicyFile};
 use super::{Purpose, Purposes, file, plain_words, senders};
 use crate::ocpp::catalogue::{Catalogue, FieldSpec, Fields, MessageSpec};
 use crate::ocpp::{Side, Version};
-use std::fmt::Write;
 
 /// How the explanation is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

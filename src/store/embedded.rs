@@ -23,8 +23,9 @@ pub struct Limits {
 
 /// The engine. Dropping it finishes what is queued.
 pub struct Embedded {
-    writer: Writer,
+    // Dropped in this order: the last connection to close must be one that may write, or the log would not be moved into the file.
     readers: Vec<Mutex<Connection>>,
+    writer: Writer,
 }
 
 impl Embedded {
@@ -108,9 +109,13 @@ impl Embedded {
 
 /// Makes the file before SQLite does, so that it is never readable by others; its log and index take over the mode.
 fn create_private(path: &Path) -> Result<(), StoreError> {
-    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = made.map_err(|e| if e.kind() == std::io::ErrorKind::StorageFull { StoreError::Full } else { StoreError::ReadOnly })?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(|_| StoreError::ReadOnly)
+    let made = (|| {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        // The name too must outlive a power cut.
+        std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    })();
+    made.map_err(|e| if e.kind() == std::io::ErrorKind::StorageFull { StoreError::Full } else { StoreError::ReadOnly })
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {

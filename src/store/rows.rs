@@ -15,11 +15,12 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         Op::VaultInsert(row) => {
             let VaultRow { code, epoch, class, blind, sealed } = row;
             let added = run(
-                "INSERT INTO vault (code, epoch, class, blind, dek, sealed) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO vault (code, epoch, class, blind, dek, sealed) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+                 WHERE EXISTS (SELECT 1 FROM epoch WHERE counter = ?2 AND destroyed IS NULL) ON CONFLICT DO NOTHING",
                 params![code.as_str(), epoch.0, class, blind, sealed.wrapped, sealed.text],
             )?;
             if added == 0 {
-                let there = vault_row(conn, code)?.ok_or(StoreError::Conflict)?;
+                let there = vault_row(conn, code)?.ok_or(StoreError::Gone)?;
                 if there.blind != *blind || there.class != *class {
                     return Err(StoreError::Conflict);
                 }
@@ -150,7 +151,7 @@ pub(super) fn epochs(conn: &Connection) -> Result<Vec<EpochRow>, StoreError> {
 }
 
 pub(super) fn sizes(conn: &Connection) -> Result<Sizes, StoreError> {
-    let sql = "SELECT (SELECT count(*) FROM vault), (SELECT count(*) FROM pin), (SELECT count(*) FROM journal),
+    let sql = "SELECT (SELECT n FROM tally WHERE what = 'vault'), (SELECT n FROM tally WHERE what = 'pin'), (SELECT n FROM tally WHERE what = 'journal'),
         (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)";
     let sizes = one(conn, sql, &[], |row| Ok(Sizes { vault: count(row, 0)?, pins: count(row, 1)?, journal: count(row, 2)?, bytes: count(row, 3)? }))?;
     Ok(sizes.unwrap_or_default())

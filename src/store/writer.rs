@@ -114,8 +114,7 @@ fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, ope
                 Err(_) => break,
             }
         }
-        let failed = write(&conn, group);
-        trouble.store(failed.map_or(0, number), Ordering::Relaxed);
+        let failed = write(&conn, group, trouble);
         if matches!(failed, Some(StoreError::Io | StoreError::ReadOnly | StoreError::Corrupt)) {
             // A failed disk may leave a connection that fails for ever; a new one works as soon as the disk does.
             if let Ok(fresh) = open() {
@@ -126,7 +125,7 @@ fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, ope
 }
 
 /// Writes a group and answers each of its jobs. Returns what went wrong with the whole, if anything did.
-fn write(conn: &Connection, group: Vec<Job>) -> Option<StoreError> {
+fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<StoreError> {
     let mut results = Vec::with_capacity(group.len());
     let (mut scrub, mut freed) = (false, false);
     let whole = (|| {
@@ -149,6 +148,7 @@ fn write(conn: &Connection, group: Vec<Job>) -> Option<StoreError> {
         let _ = conn.execute_batch("ROLLBACK"); // if this fails, the connection is replaced or the next BEGIN fails: no acknowledgement either way
     }
     let scrubbed = if whole.is_ok() && scrub { checkpoint(conn) } else { Ok(()) };
+    trouble.store(whole.err().map_or(0, number), Ordering::Relaxed); // before the answers, so that whoever asks why finds it
     for (place, job) in group.into_iter().enumerate() {
         let own = match job.work {
             Work::Scrub => scrubbed,
@@ -168,7 +168,7 @@ fn change(conn: &Connection, ops: &[Op]) -> Result<Result<(), StoreError>, Store
     let done = ops.iter().try_for_each(|op| apply(conn, op));
     match done {
         Ok(()) => {}
-        Err(StoreError::Conflict) => conn.execute_batch("ROLLBACK TO batch").map_err(|e| kind(&e))?,
+        Err(StoreError::Conflict | StoreError::Gone) => conn.execute_batch("ROLLBACK TO batch").map_err(|e| kind(&e))?,
         Err(disk) => return Err(disk),
     }
     conn.execute_batch("RELEASE batch").map_err(|e| kind(&e))?;
@@ -187,6 +187,6 @@ fn number(error: StoreError) -> u8 {
         StoreError::ReadOnly => 2,
         StoreError::Corrupt => 3,
         StoreError::Locked => 4,
-        StoreError::Io | StoreError::Busy | StoreError::Closed | StoreError::Conflict => 5,
+        StoreError::Io | StoreError::Busy | StoreError::Closed | StoreError::Conflict | StoreError::Gone => 5,
     }
 }

@@ -16,13 +16,13 @@ pub(crate) fn is_decimal(text: &str) -> bool {
     text.len() <= 20 && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
 }
 
-/// The value of a switch or a number, as configuration keys and variables hold them. At most nine digits: enough for any
+/// The value of a switch or a number, as configuration keys and variables hold them. At most seven digits: enough for any
 /// setting, too few for a card number.
 pub(crate) fn is_setting(text: &str) -> bool {
     text.is_empty()
         || text.eq_ignore_ascii_case("true")
         || text.eq_ignore_ascii_case("false")
-        || (is_decimal(text) && text.bytes().filter(u8::is_ascii_digit).count() <= 9)
+        || (is_decimal(text) && text.bytes().filter(u8::is_ascii_digit).count() < SHORTEST_CARD)
 }
 
 /// The seconds since 1970 of a date-time as stations write it: RFC 3339, and also with a space for the T, without seconds, without

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 /// Identifiers watched per connection, the oldest forgotten first.
-pub const MAX_WATCHED: usize = 16;
+pub(crate) const MAX_WATCHED: usize = 16;
 /// From this many letters and digits on, an identifier is looked for inside longer text; shorter ones only as whole strings.
 const SEARCHABLE: usize = 8;
 /// From this many on, it is looked for wherever it stands; shorter ones only where a group of letters and digits begins and ends, or

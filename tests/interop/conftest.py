@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from websockets.protocol import State
 
 import world
 
@@ -54,7 +55,8 @@ async def station(gateway):
 
     yield connect
     for peer in connected:
-        await peer.close()
+        if peer.socket.state is not State.CLOSED:
+            await peer.close()
 
 
 @pytest.fixture

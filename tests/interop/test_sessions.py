@@ -266,7 +266,7 @@ def event(kind, number, **fields):
     triggers = {"Started": "Authorized", "Updated": "MeterValuePeriodic", "Ended": "StopAuthorized"}
     timestamp = LATER if kind == "Ended" else NOW
     transaction = {"transaction_id": TRANSACTION} | fields.pop("transaction_info", {})
-    return {"event_type": kind, "timestamp": timestamp, "trigger_reason": triggers[kind], "seq_no": number, "transaction_info": transaction} | fields
+    return {"event_type": kind, "timestamp": timestamp, "trigger_reason": triggers[kind], "seq_no": number, "offline": False, "transaction_info": transaction} | fields
 
 
 @two_x

@@ -1,0 +1,58 @@
+//! What an operator's tools read: health, readiness and metrics. Says nothing about a person or a single station.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use std::sync::Arc;
+
+/// What the pages ask the running gateway.
+pub trait Condition: Send + Sync + 'static {
+    /// Whether new stations are served well: the store keeps, and nothing is stopping.
+    fn ready(&self) -> bool;
+    /// What is wrong, in closed words. Empty when healthy.
+    fn troubles(&self) -> Vec<&'static str>;
+    /// What works but should not be so: plain text, an observing policy.
+    fn reservations(&self) -> Vec<&'static str>;
+    /// The Prometheus page.
+    fn metrics(&self) -> String;
+}
+
+/// The pages.
+pub fn router(condition: Arc<dyn Condition>) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/healthz", get(health))
+        .route("/health", get(health))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(condition)
+}
+
+async fn health(State(condition): State<Arc<dyn Condition>>) -> Response {
+    let (troubles, reservations) = (condition.troubles(), condition.reservations());
+    let (code, status) = match (troubles.is_empty(), reservations.is_empty()) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (true, true) => (StatusCode::OK, "healthy"),
+    };
+    let reasons: Vec<_> = troubles.into_iter().chain(reservations).collect();
+    (code, axum::Json(json!({ "status": status, "reasons": reasons }))).into_response()
+}
+
+async fn ready(State(condition): State<Arc<dyn Condition>>) -> Response {
+    if condition.ready() { (StatusCode::OK, "ready\n").into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response() }
+}
+
+async fn metrics(State(condition): State<Arc<dyn Condition>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], condition.metrics()).into_response()
+}
+
+async fn home() -> Html<&'static str> {
+    Html(
+        "<!doctype html><html lang=\"en\"><title>Sluis</title><h1>Sluis</h1><p>An EV charging privacy gateway.</p>\
+         <ul><li><a href=\"/healthz\">health</a><li><a href=\"/readyz\">readiness</a><li><a href=\"/metrics\">metrics</a></ul></html>",
+    )
+}

@@ -1,0 +1,299 @@
+//! The command line.
+
+use crate::clock;
+use crate::config::{Config, Flags};
+use crate::custody::{Custody, Opening, Role};
+use crate::identity::Epoch;
+use crate::policy::explain::{Layout, explain};
+use crate::pseudonym::Alphabet;
+use crate::serve::{Serving, StartError};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit code: something failed while running.
+pub const FAILED: u8 = 1;
+/// Exit code: the configuration is wrong (`EX_CONFIG` of sysexits.h).
+pub const WRONG_CONFIG: u8 = 78;
+
+/// An EV charging privacy gateway: an OCPP proxy that forwards codes instead of card numbers.
+#[derive(Parser)]
+#[command(name = "sluis", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(Options),
+    /// Say what is wrong with a configuration, and start nothing.
+    Check(Options),
+    /// Print, field by field, what the policy lets pass, why, and what it withholds.
+    Explain {
+        #[command(flatten)]
+        options: Options,
+        /// Only this message.
+        #[arg(long)]
+        action: Option<String>,
+        /// As Markdown, for a data protection officer.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Read identifiers, one a line, and print each with its code; during a rotation also with the code of the epoch before.
+    Codes {
+        #[command(flatten)]
+        options: Options,
+        /// Make the codes of this epoch instead of the current one.
+        #[arg(long)]
+        epoch: Option<u32>,
+    },
+    /// List, create, rotate and destroy the epochs of keys.
+    Keys {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: Keys,
+    },
+    /// See it work: a gateway, a central system, an e-MSP and a dozen stations in one process.
+    Demo {
+        /// Play a fixed number of sessions; exit 0 only if nothing leaked.
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// List the epochs.
+    List,
+    /// Create the next epoch without using it yet, so that its codes can be handed out first.
+    Create,
+    /// Make the newest epoch the current one, creating it if need be. The one before stays live for a grace period.
+    Rotate,
+    /// Destroy an epoch's root for good: its codes can never be resolved again.
+    Destroy {
+        /// The epoch.
+        epoch: u32,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Args)]
+struct Options {
+    /// The configuration file.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Where stations connect [default: 127.0.0.1:9000]
+    #[arg(long)]
+    listen: Option<String>,
+    /// The central system, as ws:// or wss:// URL.
+    #[arg(long)]
+    upstream: Option<String>,
+    /// Where health and metrics are [default: 127.0.0.1:8080]
+    #[arg(long)]
+    admin: Option<String>,
+    /// Where vault and journal are kept [default: sluis-data]
+    #[arg(long)]
+    data_dir: Option<String>,
+    /// strict, smart-charging, observe, or a policy file [default: strict]
+    #[arg(long)]
+    policy: Option<String>,
+    /// The form of the log [default: json]
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// error, warn, info or debug [default: info]
+    #[arg(long)]
+    log_level: Option<String>,
+}
+
+impl Options {
+    fn flags(self) -> Flags {
+        let format = self.log_format.map(|f| if matches!(f, LogFormat::Json) { "json" } else { "text" }.to_owned());
+        let given = [
+            ("listen", self.listen),
+            ("upstream.url", self.upstream),
+            ("admin", self.admin),
+            ("data_dir", self.data_dir),
+            ("policy", self.policy),
+            ("log.format", format),
+            ("log.level", self.log_level),
+        ];
+        Flags { config: self.config, values: given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
+    fn config(self) -> Result<Config, ExitCode> {
+        Config::read(&self.flags(), &|name| std::env::var(name).ok()).map_err(|mistakes| told(&mistakes))
+    }
+}
+
+/// Tells all mistakes, each on a line.
+fn told(mistakes: &[String]) -> ExitCode {
+    for mistake in mistakes {
+        error(mistake);
+    }
+    ExitCode::from(WRONG_CONFIG)
+}
+
+fn error(what: &str) {
+    let _ = writeln!(std::io::stderr(), "sluis: {what}");
+}
+
+/// Prints; a reader that went away is no error of ours.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Runs the program. Exit codes: 0 fine, 1 failed, 2 wrong arguments, 78 wrong configuration.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(options) => options.config().and_then(|config| serve(&config)),
+        Command::Check(options) => check(options),
+        Command::Explain { options, action, markdown } => options.config().and_then(|config| {
+            let layout = if markdown { Layout::Markdown } else { Layout::Text };
+            let page = explain(&config.policy, action.as_deref(), layout).map_err(|mistakes| told(&mistakes))?;
+            print(&page);
+            Ok(())
+        }),
+        Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
+        Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
+        Command::Demo { once } => demo(once),
+    };
+    result.map_or_else(|code| code, |()| ExitCode::SUCCESS)
+}
+
+fn check(options: Options) -> Result<(), ExitCode> {
+    let config = options.config()?;
+    let Some(upstream) = &config.upstream else { return Err(told(&["upstream.url: is missing (or --upstream)".to_owned()])) };
+    crate::serve::dialler(upstream).map_err(|why| told(&[why]))?;
+    print("the configuration is fine\n");
+    if config.allow_plaintext {
+        print("note: allow_plaintext is set, which is reported as non-compliant\n");
+    }
+    if config.kek_file.is_none() {
+        print("note: keys.kek_file is not set, so the key lies beside the data it protects\n");
+    }
+    Ok(())
+}
+
+fn log(config: &Config) {
+    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_target(false);
+    // Failing means that a log is set up already.
+    let _ = if config.log_json { log.json().flatten_event(true).try_init() } else { log.try_init() };
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|_| {
+        error("the operating system gives no threads");
+        ExitCode::from(FAILED)
+    })
+}
+
+fn serve(config: &Config) -> Result<(), ExitCode> {
+    log(config);
+    runtime()?.block_on(async {
+        let serving = Serving::start(config).await.map_err(|failure| match failure {
+            StartError::Config(mistakes) => told(&mistakes),
+            other => {
+                error(&other.to_string());
+                ExitCode::from(FAILED)
+            }
+        })?;
+        stop_signal().await;
+        tracing::info!("stopping");
+        serving.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Returns when the process is asked to stop.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+fn custody(config: &Config) -> Result<Custody, ExitCode> {
+    let opening = Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Beside, clock::now()) };
+    Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening).map_err(|why| {
+        error(&why.to_string());
+        ExitCode::from(FAILED)
+    })
+}
+
+fn codes(config: &Config, epoch: Option<u32>) -> Result<(), ExitCode> {
+    let custody = custody(config)?;
+    let output = std::io::BufWriter::new(std::io::stdout().lock());
+    let done = custody.codes(std::io::stdin().lock(), output, epoch.map(Epoch));
+    done.map(|_| ()).map_err(|why| {
+        error(&why.to_string());
+        ExitCode::from(FAILED)
+    })
+}
+
+fn keys(config: &Config, action: &Keys) -> Result<(), ExitCode> {
+    let custody = custody(config)?;
+    let failed = |why: crate::custody::RotationError| {
+        error(&why.to_string());
+        ExitCode::from(FAILED)
+    };
+    match action {
+        Keys::List => {}
+        Keys::Create => {
+            let alphabet: Alphabet = config.alphabet;
+            let epoch = custody.create_epoch(alphabet, clock::now()).map_err(failed)?;
+            print(&format!("created epoch {}\n", epoch.0));
+        }
+        Keys::Rotate => {
+            let epoch = custody.rotate(clock::now()).map_err(failed)?;
+            print(&format!("epoch {} is now current; its codes differ from those before\n", epoch.0));
+        }
+        Keys::Destroy { epoch } => {
+            custody.destroy_epoch(Epoch(*epoch), clock::now()).map_err(failed)?;
+            print(&format!("destroyed epoch {epoch}: its codes cannot be resolved again\n"));
+        }
+    }
+    for status in custody.epochs().map_err(failed)? {
+        let day = |time: Option<clock::Timestamp>| time.map_or("-".to_owned(), clock::Timestamp::date);
+        print(&format!(
+            "epoch {:<4} {:<10} {:<7} created {}  retired {}  destroyed {}\n",
+            status.epoch.0,
+            status.state.name(),
+            if status.alphabet == Alphabet::Hex { "hex" } else { "base32" },
+            status.created.date(),
+            day(status.retired),
+            day(status.destroyed)
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo(_once: bool) -> Result<(), ExitCode> {
+    error("this program was built without the feature demo");
+    Err(ExitCode::from(FAILED))
+}
+
+#[cfg(feature = "demo")]
+fn demo(_once: bool) -> Result<(), ExitCode> {
+    error("the demonstration is not wired yet");
+    Err(ExitCode::from(FAILED))
+}

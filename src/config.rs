@@ -1,0 +1,294 @@
+//! The configuration: flags over environment over file over defaults. Every mistake is found before anything is bound, and all are told
+//! at once, each with its place and key. No value is ever quoted: it could be a secret.
+
+pub mod file;
+
+use crate::gateway::Settings;
+use crate::ocpp::Version;
+use crate::policy::Namespace;
+use crate::pseudonym::Alphabet;
+use file::Reader;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The bytes of an OCPP frame that may be allowed at most, whatever the file says.
+const MOST_FRAME_BYTES: u64 = 16 << 20;
+
+/// Where the central system is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// `wss` rather than `ws`.
+    pub tls: bool,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path without a slash at its end.
+    pub base: String,
+    /// A file of CA certificates to trust beside the machine's own.
+    pub ca_file: Option<PathBuf>,
+    /// How long dialling and the handshake may take.
+    pub patience: Duration,
+}
+
+/// A configuration without mistakes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where stations connect.
+    pub listen: SocketAddr,
+    /// Where health and metrics are.
+    pub admin: SocketAddr,
+    /// Where vault, journal and keys are kept.
+    pub data_dir: PathBuf,
+    /// The key-encryption key's file; in the data directory if `None`.
+    pub kek_file: Option<PathBuf>,
+    /// The directory of systemd credentials, if there is one.
+    pub credentials: Option<PathBuf>,
+    /// The policy: a profile's name, or the text of a policy file.
+    pub policy: String,
+    /// Plain text beyond loopback was asked for: not compliant (R78).
+    pub allow_plaintext: bool,
+    /// The central system; `None` only for commands that need none.
+    pub upstream: Option<UpstreamConfig>,
+    /// Operator-issued identifiers.
+    pub namespaces: Vec<Namespace>,
+    /// The alphabet of codes for the central system.
+    pub alphabet: Alphabet,
+    /// Times and bounds of the station side.
+    pub stations: Settings,
+    /// Days that billing facts are kept.
+    pub journal_days: u64,
+    /// JSON logs rather than text.
+    pub log_json: bool,
+    /// The most detailed level that is logged.
+    pub log_level: tracing::Level,
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// Key and value, as if they stood in the file.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl Config {
+    /// Reads the configuration. `environment` looks up a variable; `read` reads a file.
+    ///
+    /// # Errors
+    /// All mistakes, each with the file, flag or variable and the key.
+    pub fn read(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+        let mut reader = Reader::new(flags, environment);
+        let listen = reader.address("listen", "127.0.0.1:9000");
+        let admin = reader.address("admin", "127.0.0.1:8080");
+        let data_dir = PathBuf::from(reader.text("data_dir", Some("sluis-data")).unwrap_or_default());
+        let kek_file = reader.text("keys.kek_file", None).map(PathBuf::from);
+        let credential = reader.text("keys.kek_credential", None);
+        let credentials = environment("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let kek_file = match (kek_file, credential, &credentials) {
+            (Some(_), Some(_), _) => {
+                reader.mistake("keys.kek_credential", "is given beside keys.kek_file; name one of them");
+                None
+            }
+            (None, Some(_), None) => {
+                reader.mistake("keys.kek_credential", "needs systemd's LoadCredential=, and CREDENTIALS_DIRECTORY is not set");
+                None
+            }
+            (None, Some(name), Some(directory)) => Some(directory.join(name)),
+            (file, None, _) => file,
+        };
+        let policy = reader.text("policy", Some("strict")).unwrap_or_default();
+        let policy = policy_text(&mut reader, policy);
+        let allow_plaintext = reader.flag("allow_plaintext", false);
+        let upstream = upstream(&mut reader, allow_plaintext);
+        let mut namespaces = Vec::new();
+        for (number, pattern) in reader.list("identity.namespaces").into_iter().enumerate() {
+            match Namespace::parse(&pattern) {
+                Ok(namespace) => namespaces.push(namespace),
+                Err(why) => reader.mistake(&format!("identity.namespaces[{number}]"), why),
+            }
+        }
+        let alphabet = match reader.choice("identity.alphabet", &["base32", "hex"]) {
+            1 => Alphabet::Hex,
+            _ => Alphabet::Base32,
+        };
+        let default_version = Version::ALL[reader.choice("stations.default_version", &["1.6", "2.0.1", "2.1"])];
+        let mut seconds = |key, default, least, most| Duration::from_secs(reader.number(key, default, least, most));
+        let ping_interval = seconds("stations.ping_seconds", 30, 1, 3600);
+        let idle = seconds("stations.idle_seconds", 0, 0, 86_400);
+        let stations = Settings {
+            default_version,
+            handshake_patience: seconds("stations.handshake_seconds", 10, 1, 120),
+            ping_interval,
+            // Two pings may be lost; a little more, so that both ends do not give up at the same moment.
+            idle_limit: if idle.is_zero() { ping_interval.mul_f64(2.6) } else { idle },
+            drain_limit: seconds("stations.drain_seconds", 15, 1, 300),
+            max_frame: reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize,
+            max_connections: reader.number("stations.max_connections", 100_000, 1, 1_000_000) as usize,
+        };
+        if !idle.is_zero() && idle < ping_interval.mul_f64(2.5) {
+            reader.mistake("stations.idle_seconds", "must be at least 2.5 times stations.ping_seconds, or 0 to follow it");
+        }
+        let journal_days = reader.number("journal.keep_days", 400, 1, 4000);
+        let log_json = reader.choice("log.format", &["json", "text"]) == 0;
+        let levels = [tracing::Level::INFO, tracing::Level::ERROR, tracing::Level::WARN, tracing::Level::DEBUG];
+        let log_level = levels[reader.choice("log.level", &["info", "error", "warn", "debug"])];
+        for (key, address) in [("listen", listen), ("admin", admin)] {
+            if !address.ip().is_loopback() && !allow_plaintext {
+                reader.mistake(key, "is beyond loopback, where plain text is not allowed; set allow_plaintext = true behind a TLS terminator, and know that it is reported as non-compliant");
+            }
+        }
+        reader.finish()?;
+        Ok(Self {
+            listen,
+            admin,
+            data_dir,
+            kek_file,
+            credentials,
+            policy,
+            allow_plaintext,
+            upstream,
+            namespaces,
+            alphabet,
+            stations,
+            journal_days,
+            log_json,
+            log_level,
+        })
+    }
+}
+
+/// The name of a built-in profile, or the text of the file that `policy` names.
+fn policy_text(reader: &mut Reader<'_>, policy: String) -> String {
+    use crate::policy::{Rules, file::PROFILES};
+    if PROFILES.iter().any(|(name, _)| *name == policy) {
+        return policy;
+    }
+    match std::fs::read_to_string(Path::new(&policy)) {
+        Ok(text) => {
+            for mistake in Rules::compile(&text, Vec::new()).err().into_iter().flatten() {
+                reader.mistake("policy", &format!("the policy file: {mistake}"));
+            }
+            text
+        }
+        Err(_) => {
+            reader.mistake("policy", "is neither a profile (strict, smart-charging, observe) nor a readable file");
+            policy
+        }
+    }
+}
+
+fn upstream(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<UpstreamConfig> {
+    let ca_file = reader.text("upstream.ca_file", None).map(PathBuf::from);
+    let patience = Duration::from_secs(reader.number("upstream.timeout_seconds", 15, 1, 120));
+    let url = reader.text("upstream.url", None)?;
+    let mut wrong = |why: &str| {
+        reader.mistake("upstream.url", why);
+        None
+    };
+    let (tls, rest) = if let Some(rest) = url.strip_prefix("wss://") {
+        (true, rest)
+    } else if let Some(rest) = url.strip_prefix("ws://") {
+        (false, rest)
+    } else {
+        return wrong("must begin with ws:// or wss://");
+    };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    if authority.contains('@') {
+        return wrong("must not hold credentials; a station's own are passed on");
+    }
+    if path.contains(['?', '#', ' ']) || !path.is_ascii() || path.bytes().any(|b| b.is_ascii_control()) {
+        return wrong("has a path that cannot be sent");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().ok().filter(|p| *p > 0)),
+        _ => (authority, Some(if tls { 443 } else { 80 })),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let Some(port) = port else { return wrong("has a port that is no number from 1 to 65535") };
+    if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)) {
+        return wrong("has no valid host");
+    }
+    let loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    if !tls && !loopback && !allow_plaintext {
+        return wrong("is plain ws:// beyond loopback; use wss://, or set allow_plaintext = true and know that it is reported as non-compliant");
+    }
+    let base = path.trim_end_matches('/').to_owned();
+    Some(UpstreamConfig { tls, host: host.to_owned(), port, base, ca_file, patience })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[(&'static str, &str)]) -> Result<Config, Vec<String>> {
+        let values = values.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Config::read(&Flags { config: None, values }, &|_| None)
+    }
+
+    #[test]
+    fn the_documented_file_says_what_the_defaults_are() {
+        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/sluis.toml"));
+        let documented = Config::read(&Flags { config: Some(path.clone()), values: Vec::new() }, &|_| None).unwrap();
+        let default = read(&[]).unwrap();
+        let upstream = documented.upstream.clone();
+        assert_eq!(format!("{:?}", Config { upstream: None, ..documented }), format!("{default:?}"));
+        assert_eq!(upstream.unwrap().base, "/csms");
+        let text = std::fs::read_to_string(path).unwrap();
+        for key in file::KEYS {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(text.contains(&format!("{name} = ")), "{key} is not documented");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_and_no_value_is_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sluis.toml");
+        std::fs::write(&path, "listen = \"nonsense-4711\"\nlitsen = 1\n[upstream]\nurl = \"http://secret-4711\"\n[identity]\nnamespaces = [\"04*\", \"AB\"]\n[stations]\nping_seconds = \"4711\"\n[what]\never = 1\n").unwrap();
+        let mistakes = Config::read(&Flags { config: Some(path), values: Vec::new() }, &|_| None).unwrap_err();
+        let all = mistakes.join("\n");
+        for key in ["listen", "litsen", "upstream.url", "identity.namespaces[0]", "identity.namespaces[1]", "stations.ping_seconds", "what.ever"] {
+            assert!(all.contains(key), "{key} in {all}");
+        }
+        assert!(!all.contains("4711"), "{all}");
+        assert!(mistakes.iter().all(|m| m.contains("sluis.toml")), "{all}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_told_by_its_line_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sluis.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\npassword = s3cret\n").unwrap();
+        let mistakes = Config::read(&Flags { config: Some(path), values: Vec::new() }, &|_| None).unwrap_err();
+        assert!(mistakes[0].contains("line 2") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sluis.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:1\"\n[stations]\nping_seconds = 5\n").unwrap();
+        let environment = |name: &str| match name {
+            "SLUIS_LISTEN" | "SLUIS_ADMIN" => Some("127.0.0.1:2".to_owned()),
+            "SLUIS_STATIONS__PING_SECONDS" => Some("7".to_owned()),
+            "SLUIS_IDENTITY__NAMESPACES" => Some("WEB-*, APP_*".to_owned()),
+            _ => None,
+        };
+        let flags = Flags { config: Some(path), values: vec![("admin", "127.0.0.1:3".to_owned())] };
+        let config = Config::read(&flags, &environment).unwrap();
+        assert_eq!((config.listen.port(), config.admin.port()), (2, 3));
+        assert_eq!((config.stations.ping_interval.as_secs(), config.namespaces.len()), (7, 2));
+    }
+
+    #[test]
+    fn plain_text_stays_on_loopback() {
+        assert!(read(&[("listen", "0.0.0.0:9000")]).is_err());
+        assert!(read(&[("upstream.url", "ws://csms.example/ocpp")]).is_err());
+        assert!(read(&[("upstream.url", "wss://csms.example/ocpp")]).is_ok());
+        assert!(read(&[("upstream.url", "ws://[::1]:9100")]).is_ok());
+        assert!(read(&[("listen", "0.0.0.0:9000"), ("allow_plaintext", "true")]).is_ok());
+    }
+}

@@ -1,0 +1,184 @@
+//! Looks up one key after the other in flags, environment and file, and remembers every mistake.
+
+use super::Flags;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use toml::{Table, Value};
+
+/// Every key there is. In the environment a key is upper case after `SLUIS_`, with `__` for the dot.
+pub const KEYS: &[&str] = &[
+    "listen",
+    "admin",
+    "data_dir",
+    "policy",
+    "allow_plaintext",
+    "upstream.url",
+    "upstream.ca_file",
+    "upstream.timeout_seconds",
+    "keys.kek_file",
+    "keys.kek_credential",
+    "identity.namespaces",
+    "identity.alphabet",
+    "stations.default_version",
+    "stations.handshake_seconds",
+    "stations.ping_seconds",
+    "stations.idle_seconds",
+    "stations.drain_seconds",
+    "stations.max_frame_bytes",
+    "stations.max_connections",
+    "journal.keep_days",
+    "log.format",
+    "log.level",
+];
+
+/// Where a value was found, for the mistake that may be in it.
+enum Found {
+    File(Value),
+    Words(String, String),
+}
+
+/// Reads keys and collects mistakes.
+pub(super) struct Reader<'a> {
+    flags: &'a Flags,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    file: Table,
+    name: String,
+    mistakes: BTreeSet<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(flags: &'a Flags, environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        let mut reader = Self { flags, environment, file: Table::new(), name: String::new(), mistakes: BTreeSet::new() };
+        if let Some(path) = &flags.config {
+            reader.name = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Err(error) => reader.say(&format!("cannot be read: {}", error.kind())),
+                Ok(text) => match text.parse::<Table>() {
+                    Ok(table) => reader.file = table,
+                    Err(error) => {
+                        // The library's message quotes the line, which may hold a secret.
+                        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+                        reader.say(&format!("line {line}: is not TOML"));
+                    }
+                },
+            }
+        }
+        reader.unknown();
+        reader
+    }
+
+    fn unknown(&mut self) {
+        let mut strangers = Vec::new();
+        for (key, value) in &self.file {
+            match value {
+                Value::Table(table) => strangers.extend(table.keys().map(|inner| format!("{key}.{inner}"))),
+                _ => strangers.push(key.clone()),
+            }
+        }
+        for key in strangers.into_iter().filter(|key| !KEYS.contains(&key.as_str())) {
+            self.say(&format!("{key}: there is no such key"));
+        }
+    }
+
+    fn say(&mut self, what: &str) {
+        self.mistakes.insert(format!("{}: {what}", self.name));
+    }
+
+    fn find(&self, key: &str) -> Option<Found> {
+        debug_assert!(KEYS.contains(&key), "{key} is read but not listed");
+        if let Some((_, value)) = self.flags.values.iter().find(|(name, _)| *name == key) {
+            return Some(Found::Words("command line".to_owned(), value.clone()));
+        }
+        let variable = format!("SLUIS_{}", key.to_ascii_uppercase().replace('.', "__"));
+        if let Some(value) = (self.environment)(&variable) {
+            return Some(Found::Words(variable, value));
+        }
+        let value = match key.split_once('.') {
+            Some((table, inner)) => self.file.get(table)?.get(inner)?,
+            None => self.file.get(key)?,
+        };
+        Some(Found::File(value.clone()))
+    }
+
+    /// Notes a mistake in the value of a key, wherever it was found.
+    pub(super) fn mistake(&mut self, key: &str, why: &str) {
+        let place = match self.find(key.split('[').next().unwrap_or(key)) {
+            Some(Found::Words(place, _)) => place,
+            Some(Found::File(_)) => self.name.clone(),
+            None => "default".to_owned(),
+        };
+        self.mistakes.insert(format!("{place}: {key}: {why}"));
+    }
+
+    pub(super) fn text(&mut self, key: &str, default: Option<&str>) -> Option<String> {
+        match self.find(key) {
+            Some(Found::Words(_, words)) if !words.is_empty() => Some(words),
+            Some(Found::File(Value::String(text))) if !text.is_empty() => Some(text),
+            Some(_) => {
+                self.mistake(key, "must be a text that is not empty");
+                None
+            }
+            None => default.map(str::to_owned),
+        }
+    }
+
+    pub(super) fn address(&mut self, key: &str, default: &str) -> SocketAddr {
+        let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let text = self.text(key, Some(default)).unwrap_or_default();
+        let text = text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"));
+        text.parse().unwrap_or_else(|_| {
+            self.mistake(key, "must be an address and a port, such as 127.0.0.1:9000");
+            fallback
+        })
+    }
+
+    pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
+        match self.find(key) {
+            Some(Found::File(Value::Boolean(flag))) => flag,
+            Some(Found::Words(_, words)) if words == "true" || words == "false" => words == "true",
+            Some(_) => {
+                self.mistake(key, "must be true or false");
+                default
+            }
+            None => default,
+        }
+    }
+
+    pub(super) fn number(&mut self, key: &str, default: u64, least: u64, most: u64) -> u64 {
+        let number = match self.find(key) {
+            Some(Found::File(Value::Integer(number))) => u64::try_from(number).ok(),
+            Some(Found::Words(_, words)) => words.parse().ok(),
+            Some(Found::File(_)) => None,
+            None => return default,
+        };
+        number.filter(|n| (least..=most).contains(n)).unwrap_or_else(|| {
+            self.mistake(key, &format!("must be a number from {least} to {most}"));
+            default
+        })
+    }
+
+    /// The place of the value in `words`; the first is the default.
+    pub(super) fn choice(&mut self, key: &str, words: &[&str]) -> usize {
+        let Some(text) = self.text(key, Some(words[0])) else { return 0 };
+        words.iter().position(|word| *word == text).unwrap_or_else(|| {
+            self.mistake(key, &format!("must be one of {}", words.join(", ")));
+            0
+        })
+    }
+
+    pub(super) fn list(&mut self, key: &str) -> Vec<String> {
+        match self.find(key) {
+            None => Vec::new(),
+            Some(Found::Words(_, words)) => words.split(',').map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect(),
+            Some(Found::File(Value::Array(values))) if values.iter().all(Value::is_str) => values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+            Some(Found::File(_)) => {
+                self.mistake(key, "must be a list of texts");
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Vec<String>> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes.into_iter().collect()) }
+    }
+}

@@ -1,0 +1,100 @@
+//! Counters for Prometheus. Labels are closed lists: no person, no station, no address, nothing that a peer can choose.
+
+use crate::gateway::Ending;
+use crate::ocpp::{Side, Version};
+use crate::session::{Outcome, Seen};
+use metrics::{Gauge, counter, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// The counters of this process.
+#[derive(Clone)]
+pub struct Metrics {
+    page: PrometheusHandle,
+}
+
+impl Metrics {
+    /// The counters; the first call sets them up, later ones share them.
+    ///
+    /// # Errors
+    /// Another recorder was installed in this process before.
+    pub fn install() -> Result<Self, &'static str> {
+        static PAGE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+        let page = PAGE.get_or_init(|| PrometheusBuilder::new().install_recorder().ok());
+        page.clone().map(|page| Self { page }).ok_or("another metrics recorder is installed")
+    }
+
+    /// The page that Prometheus reads.
+    pub fn render(&self) -> String {
+        self.page.run_upkeep();
+        self.page.render()
+    }
+
+    /// Says once what this gateway is.
+    pub fn describe(&self, policy: &str, observes: bool, plaintext: bool) {
+        gauge!("sluis_policy_info", "policy" => policy.to_owned()).set(1.0);
+        gauge!("sluis_observing").set(f64::from(u8::from(observes)));
+        gauge!("sluis_plaintext").set(f64::from(u8::from(plaintext)));
+        counter!("sluis_incidents_total").absolute(0);
+    }
+
+    pub(crate) fn seen(&self, version: Version, seen: &Seen) {
+        let kind = seen.kind.map_or("unreadable", crate::ocpp::Kind::name);
+        counter!("ocpp_messages_total", "version" => version.number(), "from" => seen.from.name(), "kind" => kind, "action" => seen.action, "outcome" => seen.outcome.name())
+            .increment(1);
+        if seen.withheld > 0 {
+            counter!("sluis_withheld_fields_total", "from" => seen.from.name()).increment(seen.withheld.into());
+        }
+        if seen.replaced > 0 {
+            counter!("sluis_replaced_identifiers_total", "from" => seen.from.name()).increment(seen.replaced.into());
+        }
+        if seen.outcome == Outcome::Tripwire {
+            counter!("sluis_incidents_total").increment(1);
+            tracing::error!(action = seen.action, from = seen.from.name(), "tripwire: a frame held an identifier after its treatment and was blocked");
+        }
+    }
+
+    pub(crate) fn sent(&self, to: Side, bytes: usize) {
+        counter!("ocpp_sent_bytes_total", "to" => to.name()).increment(bytes as u64);
+    }
+
+    pub(crate) fn ended(&self, ending: Ending) {
+        counter!("ocpp_connections_ended_total", "reason" => ending.code()).increment(1);
+    }
+
+    pub(crate) fn turned_away(&self, reason: &'static str) {
+        counter!("ocpp_connections_refused_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn displaced(&self) {
+        counter!("ocpp_connections_displaced_total").increment(1);
+    }
+
+    pub(crate) fn accept_failed(&self) {
+        counter!("ocpp_accept_failures_total").increment(1);
+    }
+
+    /// What the store holds.
+    pub(crate) fn store(&self, vault_records: u64, journal_rows: u64, in_trouble: bool) {
+        gauge!("sluis_vault_records").set(vault_records as f64);
+        gauge!("sluis_journal_rows").set(journal_rows as f64);
+        gauge!("sluis_store_trouble").set(f64::from(u8::from(in_trouble)));
+    }
+}
+
+/// Counts a connection for as long as it lives.
+pub(crate) struct ConnectionGauge(Gauge);
+
+impl ConnectionGauge {
+    pub(crate) fn new(_: &Metrics, version: Version) -> Self {
+        let gauge = gauge!("ocpp_connections_active", "version" => version.number());
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for ConnectionGauge {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

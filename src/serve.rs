@@ -1,0 +1,204 @@
+//! Starts the whole gateway from a configuration and stops it: opens the data directory, binds both ports, then serves. Nothing is bound
+//! until everything that can be wrong was looked at.
+
+use crate::admin::{self, Condition};
+use crate::clock;
+use crate::config::{Config, UpstreamConfig};
+use crate::custody::{Custody, Notice, OpenError, Opening, Role};
+use crate::gateway::Gateway;
+use crate::gateway::upstream::Upstream;
+use crate::metrics::Metrics;
+use crate::policy::{Mode, Rules};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How often the store is looked at: keys rotated by another process, counts, old facts.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Facts purged at a time, so that a purge never holds the store for long.
+const PURGE: usize = 1000;
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Mistakes of the configuration that only show when it is used, each with its key.
+    #[error("the configuration is wrong")]
+    Config(Vec<String>),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A port cannot be bound.
+    #[error("cannot listen on {0} ({1}): {2}")]
+    Bind(&'static str, SocketAddr, std::io::ErrorKind),
+    /// Counters could not be set up.
+    #[error("{0}")]
+    Metrics(&'static str),
+}
+
+/// A running gateway.
+pub struct Serving {
+    /// Where stations connect.
+    pub listen: SocketAddr,
+    /// Where health and metrics are.
+    pub admin: SocketAddr,
+    /// The gateway itself.
+    pub gateway: Arc<Gateway>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Starts the gateway.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left bound or locked.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
+        let upstream = config.upstream.as_ref().ok_or_else(|| StartError::Config(vec!["upstream.url: is missing (or --upstream)".to_owned()]))?;
+        let upstream = dialler(upstream).map_err(|why| StartError::Config(vec![why]))?;
+        let opening = Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
+        let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
+        let metrics = Metrics::install().map_err(StartError::Metrics)?;
+        let listener = bind("listen", config.listen).await?;
+        let admin_listener = bind("admin", config.admin).await?;
+        let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
+        let (listen, admin) = (address(&listener, config.listen), address(&admin_listener, config.admin));
+        let observes = rules.mode == Mode::Observe;
+        metrics.describe(&rules.name, observes, config.allow_plaintext);
+        tracing::info!(policy = rules.name, %listen, %admin, "sluis is open");
+        if observes {
+            tracing::warn!("this policy only observes: everything passes as it came and NOBODY IS PROTECTED");
+        }
+        if config.allow_plaintext {
+            tracing::warn!("allow_plaintext is set: this gateway is not compliant unless TLS ends right in front of it");
+        }
+        for notice in &custody.notices {
+            match notice {
+                Notice::KeyCreated => tracing::warn!("a key-encryption key was made in the data directory"),
+                Notice::KeyBesideData => tracing::warn!("the key-encryption key lies beside the data it protects: move it away and name it with keys.kek_file"),
+                Notice::FirstEpoch => tracing::info!("the first epoch has begun"),
+            }
+        }
+        let gateway = Gateway::new(Arc::new(rules), custody, upstream, config.stations.clone(), metrics);
+        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), plaintext: config.allow_plaintext });
+        let pages = tokio::spawn(async move {
+            let _ = axum::serve(admin_listener, admin::router(condition)).await;
+        });
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), config.journal_days));
+        let (stop, stopped) = oneshot::channel();
+        let door = Arc::clone(&gateway);
+        let serving = tokio::spawn(async move {
+            door.serve(listener, async {
+                let _ = stopped.await;
+            })
+            .await;
+        });
+        Ok(Self { listen, admin, gateway, stop: Some(stop), serving, others: vec![pages, upkeep] })
+    }
+
+    /// Closes all connections and returns when they are gone, or the drain limit has passed.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = (&mut self.serving).await;
+        for other in self.others {
+            other.abort();
+            let _ = other.await;
+        }
+    }
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Bind(key, address, error.kind()))
+}
+
+/// Looks after the store: keys that another process rotated, counts, old facts.
+async fn upkeep(gateway: Arc<Gateway>, journal_days: u64) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    let mut beats = 0u64;
+    loop {
+        tick.tick().await;
+        if let Err(error) = gateway.custody.refresh() {
+            tracing::error!(reason = %error, "cannot look for rotated keys");
+        }
+        let store = gateway.custody.store();
+        if let Ok(sizes) = store.sizes() {
+            gateway.metrics.store(sizes.vault, sizes.journal, store.trouble().is_some());
+        }
+        // Old facts, once an hour and once at the start.
+        if beats.is_multiple_of(720) {
+            let keep = i64::try_from(journal_days).unwrap_or(400) * 86_400_000;
+            let before = clock::Timestamp(clock::now().0 - keep);
+            if gateway.custody.journal.purge(before, PURGE).await.is_err() {
+                tracing::warn!("old facts could not be purged");
+            }
+        }
+        beats += 1;
+    }
+}
+
+/// Makes the dialler; reads the CA file.
+///
+/// # Errors
+/// The key and what is wrong with it.
+pub fn dialler(config: &UpstreamConfig) -> Result<Upstream, String> {
+    let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref())?)) } else { None };
+    Ok(Upstream { host: config.host.clone(), port: config.port, base: config.base.clone(), tls, patience: config.patience })
+}
+
+fn client_tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // Some machines carry certificates that no longer parse; the others still count.
+        let _ = roots.add(certificate);
+    }
+    if let Some(path) = ca_file {
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+        let wrong = |what: &str| format!("upstream.ca_file: {what}");
+        let certificates = CertificateDer::pem_file_iter(PathBuf::from(path)).map_err(|_| wrong("cannot be read"))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|_| wrong("holds something that is no certificate"))?;
+            roots.add(certificate).map_err(|_| wrong("holds a certificate that cannot be a CA"))?;
+        }
+    }
+    if roots.is_empty() {
+        return Err("upstream.url: wss:// needs CA certificates, and neither the machine nor upstream.ca_file has any".to_owned());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(config.map_err(|_| "upstream.url: TLS could not be set up".to_owned())?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The gateway as the admin pages see it.
+struct Now {
+    gateway: Arc<Gateway>,
+    plaintext: bool,
+}
+
+impl Condition for Now {
+    fn ready(&self) -> bool {
+        !self.gateway.is_draining() && self.gateway.custody.store().trouble().is_none()
+    }
+
+    fn troubles(&self) -> Vec<&'static str> {
+        let store = self.gateway.custody.store().trouble().map(|_| "the store cannot keep what must be kept: nothing is acknowledged");
+        let draining = self.gateway.is_draining().then_some("stopping");
+        store.into_iter().chain(draining).collect()
+    }
+
+    fn reservations(&self) -> Vec<&'static str> {
+        let observes = (self.gateway.rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
+        let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
+        observes.into_iter().chain(plaintext).collect()
+    }
+
+    fn metrics(&self) -> String {
+        self.gateway.metrics.render()
+    }
+}

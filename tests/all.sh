@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Every check of this repository, the quick ones first; stops at the first that fails. Needs Rust on a Debian or Ubuntu, and root
+# or sudo only if Python or its venv module is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step="start"
+# Called when the script ends, in whatever way.
+farewell() {
+    local status=$?
+    if ((status != 0)); then
+        printf '\n!!! FAILED after %d s, in step: %s\n' "$SECONDS" "$step" >&2
+    fi
+    exit "$status"
+}
+trap farewell EXIT
+
+begin() {
+    step=$1
+    printf '\n=== [%4d s] %s\n' "$SECONDS" "$step"
+}
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+install_packages() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+target=${CARGO_TARGET_DIR:-target}
+venv=$target/test-venv
+
+begin "Python environment"
+command -v python3 >/dev/null || install_packages python3 python3-venv
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "the tests need Python 3.11 or newer; this is $(python3 --version)" >&2
+    exit 1
+}
+mkdir -p "$target"
+if [[ ! -x $venv/bin/pip ]]; then
+    # Debian ships the venv module without ensurepip, which shows only when it is used.
+    rm -rf "$venv"
+    python3 -m venv "$venv" >/dev/null 2>&1 || {
+        rm -rf "$venv"
+        install_packages python3-venv
+        python3 -m venv "$venv"
+    }
+fi
+"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/interop/requirements.txt
+
+begin "cargo fmt"
+cargo fmt --check
+
+begin "cargo clippy"
+cargo clippy --all-targets --locked -- -D warnings
+
+begin "cargo doc"
+RUSTDOCFLAGS="-Dwarnings" cargo doc --no-deps --locked
+
+begin "cargo deny"
+if cargo deny --version >/dev/null 2>&1; then
+    cargo deny --locked check bans licenses sources
+    if cargo deny fetch db >/dev/null 2>&1; then
+        cargo deny --locked check advisories
+    else
+        echo "notice: the advisory database is out of reach, so advisories were not checked"
+    fi
+else
+    echo "notice: cargo-deny is not installed, so licences, bans and advisories were not checked"
+fi
+
+begin "cargo test"
+cargo test --locked
+
+begin "cargo build"
+cargo build --locked
+
+begin "interop tests"
+SLUIS=$(realpath "$target/debug/sluis") "$venv/bin/pytest" tests/interop
+
+printf '\n=== [%4d s] done\nall tests passed\n' "$SECONDS"

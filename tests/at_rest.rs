@@ -1,0 +1,122 @@
+//! What lies on the disk: damage is noticed, rows are bound to their places, nothing names anybody, and what was erased is nowhere.
+
+#![allow(clippy::unwrap_used, reason = "a test says what must hold")]
+
+use sluis::clock::Timestamp;
+use sluis::custody::{Custody, OpenError, Opening, Role};
+use sluis::identity::{Codes, Declared, Identifier, Reveal, Sighting};
+use sluis::store::{DATABASE, StoreError};
+use std::fs;
+use std::path::Path;
+
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+fn open(dir: &Path) -> Custody {
+    Custody::open(dir, None, &Opening::new(Role::Serve, NOW)).unwrap()
+}
+
+fn seen(custody: &Custody, text: &str) -> Sighting {
+    let identifier = Identifier::from_wire(text, Declared::Undeclared);
+    Sighting { code: custody.keys.code(&identifier, None), identifier }
+}
+
+#[test]
+fn damage_is_a_typed_error() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let file = dir.path().join(DATABASE);
+    let whole = fs::read(&file).unwrap();
+    let reopen = || Custody::open(dir.path(), None, &Opening::new(Role::Serve, NOW));
+    fs::write(&file, b"this is no database, it only says so, and it goes on for a while so that the header is complete........").unwrap();
+    assert!(matches!(reopen().unwrap_err(), OpenError::Store { why: StoreError::Corrupt, .. }));
+    let mut holed = whole.clone();
+    holed[4096..].fill(0xA5);
+    fs::write(&file, &holed).unwrap();
+    assert!(reopen().is_err());
+    fs::write(&file, &whole).unwrap();
+    reopen().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_on_the_disk_names_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let cards: Vec<String> = (1..=1000u32).map(|n| format!("04{:012X}", u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16)).collect();
+    for chunk in cards.chunks(50) {
+        let sightings: Vec<_> = chunk.iter().map(|card| seen(&custody, card)).collect();
+        custody.vault.record(&sightings).await.unwrap();
+    }
+    for card in &cards[..100] {
+        custody.vault.pin("CS-1", card, custody.keys.current(), NOW).await.unwrap();
+        assert_eq!(custody.vault.erase(&Identifier::from_wire(card, Declared::Undeclared)).unwrap(), 1);
+    }
+    let scan = || {
+        let bytes: Vec<u8> = fs::read_dir(dir.path()).unwrap().flat_map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+        let mut needles: Vec<Vec<u8>> = Vec::new();
+        for card in &cards {
+            let raw: Vec<u8> = (0..14).step_by(2).map(|at| u8::from_str_radix(&card[at..at + 2], 16).unwrap()).collect();
+            let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let separated = card.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>().join(":");
+            let base64 = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, bytes).into_bytes();
+            let reversed = raw.iter().rev().copied().collect();
+            needles.extend([card.clone().into_bytes(), card.to_lowercase().into_bytes(), separated.into_bytes(), reversed]);
+            needles.extend([hex(card.as_bytes()).into_bytes(), hex(card.as_bytes()).to_uppercase().into_bytes(), base64(card.as_bytes()), base64(&raw), raw]);
+        }
+        assert!(bytes.len() > 100_000, "something to scan");
+        let found = aho_corasick::AhoCorasick::new(&needles).unwrap().find(&bytes);
+        assert!(found.is_none(), "a card number at byte {:?}", found.map(|hit| hit.start()));
+    };
+    scan();
+    drop(custody);
+    scan();
+}
+
+/// Everything in the data directory but the key file.
+fn files(dir: &Path) -> Vec<u8> {
+    fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|path| !path.ends_with("kek")).flat_map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_was_erased_or_destroyed_is_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let sightings: Vec<_> = (0..200).map(|n| seen(&custody, &format!("visitor {n}"))).collect();
+    custody.vault.record(&sightings).await.unwrap();
+    let row = |n: usize| custody.store().vault_row(&sightings[n].code).unwrap();
+    let (gone, stays) = (row(7).unwrap().sealed, row(8).unwrap().sealed);
+    let root = custody.store().epochs().unwrap()[0].wrapped.clone();
+    let holds = |what: &[u8]| memchr::memmem::find(&files(dir.path()), what).is_some();
+    assert!(holds(&gone.wrapped) && holds(&root));
+    assert_eq!(custody.vault.erase(&sightings[7].identifier).unwrap(), 1);
+    assert!(row(7).is_none() && !holds(&gone.wrapped) && !holds(&gone.text) && holds(&stays.wrapped));
+    assert_eq!(custody.vault.sizes().unwrap().vault, 199);
+    custody.rotate(NOW).unwrap();
+    custody.destroy_epoch(sluis::identity::Epoch(0), NOW).unwrap();
+    assert!(!holds(&root) && !holds(&stays.wrapped) && !holds(&stays.text));
+    assert_eq!(custody.vault.sizes().unwrap().vault, 0);
+}
+
+#[tokio::test]
+async fn rows_that_were_swapped_or_altered_do_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let sightings: Vec<_> = ["04A2B3C4", "04A2B3C5", "04A2B3C6", "visitor"].iter().map(|card| seen(&custody, card)).collect();
+    custody.vault.record(&sightings).await.unwrap();
+    let [a, b, c, d] = [0, 1, 2, 3].map(|n| sightings[n].code.to_string());
+    let other = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    other.execute("UPDATE vault SET (dek, sealed) = (SELECT dek, sealed FROM vault WHERE code = ?2) WHERE code = ?1", [&a, &b]).unwrap();
+    other.execute("UPDATE vault SET class = 79 WHERE code = ?", [&c]).unwrap();
+    custody.vault.forget_memory();
+    for n in [0, 2] {
+        assert!(custody.vault.reveal(&sightings[n].code).is_none());
+        assert!(custody.vault.record(&sightings[n..=n]).await.is_err(), "what cannot be restored may not leave");
+    }
+    assert_eq!(custody.vault.reveal(&sightings[1].code).unwrap().expose(), "04A2B3C5");
+    assert!(custody.vault.counts().failures >= 2);
+    // A root from another epoch's row does not open either.
+    custody.rotate(NOW).unwrap();
+    other.execute("UPDATE epoch SET wrapped = (SELECT wrapped FROM epoch WHERE counter = 0) WHERE counter = 1", []).unwrap();
+    assert_eq!(custody.vault.reveal(&sightings[3].code).unwrap().expose(), "visitor", "{d}");
+    drop(custody);
+    assert!(matches!(Custody::open(dir.path(), None, &Opening::new(Role::Serve, NOW)).unwrap_err(), OpenError::WrongKey));
+}
