@@ -4,6 +4,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod custody;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod gateway;
 pub mod identity;
 pub mod journal;

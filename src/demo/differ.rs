@@ -104,8 +104,8 @@ impl Differ {
     }
 }
 
-impl Inherited<'_> {
-    fn object(self, fields: Option<&Fields>, path: &str, before: &Value, after: &Value, changes: &mut Vec<Change>) {
+impl<'a> Inherited<'a> {
+    fn object(self, fields: Option<&'a Fields>, path: &str, before: &Value, after: &Value, changes: &mut Vec<Change>) {
         let Some(members) = before.as_object() else { return };
         for (name, was) in members {
             let spec = fields.and_then(|fields| fields.get(name));
@@ -130,7 +130,7 @@ impl Inherited<'_> {
         }
     }
 
-    fn value(self, spec: Option<&FieldSpec>, path: &str, was: &Value, is: &Value, changes: &mut Vec<Change>) {
+    fn value(self, spec: Option<&'a FieldSpec>, path: &str, was: &Value, is: &Value, changes: &mut Vec<Change>) {
         match (was, is) {
             (Value::Object(_), Value::Object(_)) => {
                 let fields = spec.and_then(|spec| self.catalogue.types.get(&spec.is));
@@ -150,7 +150,7 @@ impl Inherited<'_> {
     }
 
     /// What is left of an array is a part of it in the same order.
-    fn array(self, spec: Option<&FieldSpec>, path: &str, was: &[Value], is: &[Value], changes: &mut Vec<Change>) {
+    fn array(self, spec: Option<&'a FieldSpec>, path: &str, was: &[Value], is: &[Value], changes: &mut Vec<Change>) {
         let mut left = is.iter().peekable();
         for element in was {
             match left.next_if(|next| was.len() == is.len() || could_be(element, next)) {
