@@ -5,6 +5,7 @@
 //! What it knows of the gateway it knows from outside: both ends of every line report what they sent and what they received. Messages of 1.6 and 2.0.1
 //! are worded by `rust-ocpp`; no frame of the gateway ever goes through its types.
 
+mod books;
 mod cast;
 mod csms;
 mod differ;
@@ -28,6 +29,8 @@ pub struct Options {
     pub once: bool,
     /// Where stations connect; the usual port if it is free, else any.
     pub listen: Option<String>,
+    /// A built-in policy; `strict` if not given.
+    pub policy: Option<String>,
     /// No colours, even on a terminal (`NO_COLOR`).
     pub plain: bool,
 }

@@ -125,11 +125,6 @@ impl Token {
     fn secret(&self) -> Secret {
         Secret { what: if self.kind == "eMAID" { "contract number" } else { "card number" }, text: self.text }
     }
-
-    /// Whether `text` is this card or contract, however it is spelled.
-    pub(super) fn is(&self, text: &str) -> bool {
-        bare(self.text) == bare(text)
-    }
 }
 
 /// Letters and digits, upper case.
@@ -145,7 +140,7 @@ pub(super) fn secrets() -> Vec<Secret> {
     all
 }
 
-/// Two identifiers of this world, for a central system that tries its luck: cards that nobody here has.
+/// A card that nobody here has, for a central system that tries its luck.
 pub(super) const GUESS: &str = "04C0FFEE123480";
 
 #[cfg(test)]

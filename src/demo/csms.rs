@@ -1,70 +1,33 @@
 //! The demo's central system: authorises whoever comes, keeps its books of sessions by the codes it is given, and starts, reserves and
 //! stops with those codes. It knows no card.
 
+use super::books::{Books, Order, Sale};
+use super::cast::UNITS;
 use super::ledger::Ledger;
 use super::messages::{MORNING, time};
 use super::wire::{Line, PATIENCE, Trouble, config, worded};
 use crate::ocpp::{Side, Version};
 use serde_json::{Value, json};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-/// Sessions kept in the books, and codes of cards seen; the oldest go first.
-const MAX_KEPT: usize = 1000;
 /// Orders waiting for one station.
 const MAX_ORDERS: usize = 8;
-
-/// A charging session as the central system knows it: what it could bill.
-#[derive(Debug, Clone)]
-pub(super) struct Sale {
-    pub(super) station: String,
-    pub(super) transaction: String,
-    pub(super) code: String,
-    /// The register at the beginning and at the end, in Wh.
-    pub(super) from: i64,
-    pub(super) to: Option<i64>,
-}
-
-/// Something the central system does of its own accord.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Starts a session for the driver it saw last at this station.
-    Start,
-    /// Stops the session that runs there.
-    Stop,
-    /// Reserves the connector for that driver.
-    Reserve,
-    /// Sends the codes it knows, to charge by while the line is down.
-    LocalList,
-    /// Asks for the state of the connector.
-    Trigger,
-    /// Tries a card number that it was never given (a curious back end).
-    Guess,
-    /// Asks for the station's log files, past the gateway.
-    Logs,
-}
-
-#[derive(Default)]
-struct Books {
-    sales: VecDeque<Sale>,
-    /// Codes seen, with the token type they came with, the latest last.
-    codes: VecDeque<(String, String)>,
-    /// The latest at each station.
-    latest: HashMap<String, (String, String)>,
-    lines: HashMap<String, (Version, mpsc::Sender<Wish>)>,
-    number: i64,
-}
 
 /// An order on its way: action, payload, and where the answer goes.
 type Wish = (&'static str, Value, oneshot::Sender<Value>);
 
+/// Each station's version, and where orders for it go.
+type Lines = HashMap<String, (Version, mpsc::Sender<Wish>)>;
+
 /// The central system.
 pub(super) struct Csms {
     books: Mutex<Books>,
+    lines: Mutex<Lines>,
     changed: Notify,
     ledger: Arc<Ledger>,
 }
@@ -75,7 +38,7 @@ impl Csms {
         let failed = |e: std::io::Error| Trouble::Surroundings("no port for the central system", e.to_string());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
-        let csms = Arc::new(Self { books: Mutex::default(), changed: Notify::new(), ledger });
+        let csms = Arc::new(Self { books: Mutex::default(), lines: Mutex::default(), changed: Notify::new(), ledger });
         let this = Arc::clone(&csms);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -90,14 +53,18 @@ impl Csms {
         work(&mut self.books.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The sessions in the books.
     pub(super) fn sales(&self) -> Vec<Sale> {
-        self.with(|books| books.sales.iter().cloned().collect())
+        self.with(|books| books.sales().cloned().collect())
     }
 
     /// Returns when a session runs at a station.
     pub(super) async fn until_charging(&self, station: &str) -> Result<(), Trouble> {
-        let running = || self.with(|books| books.sales.iter().any(|sale| sale.station == station && sale.to.is_none()));
+        let running = || self.with(|books| books.is_charging(station));
         let wait = async {
             loop {
                 let changed = self.changed.notified();
@@ -113,7 +80,7 @@ impl Csms {
     /// Has an order carried out and returns the station's answer (or the gateway's).
     pub(super) async fn order(&self, station: &str, order: Order) -> Result<Value, Trouble> {
         let silence = |what: &str| Trouble::Silence("the central system".to_owned(), what.to_owned());
-        let line = self.with(|books| books.lines.get(station).cloned());
+        let line = self.lines().get(station).cloned();
         let (version, line) = line.ok_or_else(|| silence("connection"))?;
         let (action, payload) = self.with(|books| books.word(station, version, order)).ok_or_else(|| silence("search for a code"))?;
         let payload = worded(version, action, false, payload)?;
@@ -143,7 +110,7 @@ impl Csms {
         let Ok(socket) = tokio_tungstenite::accept_hdr_async_with_config(socket, choose, Some(config())).await else { return };
         let Some((name, version)) = known else { return };
         let (wishes, orders) = mpsc::channel(MAX_ORDERS);
-        self.with(|books| books.lines.insert(name.clone(), (version, wishes)));
+        self.lines().insert(name.clone(), (version, wishes));
         let mut line = Line::new(socket, &name, Side::Csms, Arc::clone(&self.ledger));
         if let Err(trouble) = self.serve(&mut line, version, orders).await
             && !matches!(trouble, Trouble::Line(..))
@@ -185,9 +152,11 @@ impl Csms {
 
     /// What the central system answers to a station.
     fn answer(&self, station: &str, version: Version, action: &str, payload: &Value) -> Option<Value> {
+        // The demo's own stations live in the demo's day; a real one sets its clock by this.
+        let now = if UNITS.iter().any(|unit| unit.id == station) { MORNING } else { crate::clock::now().seconds() };
         let answer = match (action, version) {
-            ("BootNotification", _) => json!({"status": "Accepted", "currentTime": time(MORNING), "interval": 900}),
-            ("Heartbeat", _) => json!({"currentTime": time(MORNING)}),
+            ("BootNotification", _) => json!({"status": "Accepted", "currentTime": time(now), "interval": 900}),
+            ("Heartbeat", _) => json!({"currentTime": time(now)}),
             ("Authorize", Version::V16) => {
                 self.with(|books| books.saw(station, &payload["idTag"], "ISO14443"));
                 json!({"idTagInfo": {"status": "Accepted"}})
@@ -217,119 +186,4 @@ impl Csms {
         };
         Some(answer)
     }
-}
-
-impl Books {
-    fn saw(&mut self, station: &str, code: &Value, kind: &str) {
-        let Some(code) = code.as_str() else { return };
-        let token = (code.to_owned(), kind.to_owned());
-        self.codes.retain(|(known, _)| known != code);
-        self.codes.push_back(token.clone());
-        if self.codes.len() > MAX_KEPT {
-            self.codes.pop_front();
-        }
-        self.latest.insert(station.to_owned(), token);
-    }
-
-    fn saw_token(&mut self, station: &str, token: &Value) {
-        self.saw(station, &token["idToken"], token["type"].as_str().unwrap_or("Central"));
-    }
-
-    fn open(&mut self, sale: Sale) {
-        self.sales.push_back(sale);
-        if self.sales.len() > MAX_KEPT {
-            self.sales.pop_front();
-        }
-    }
-
-    fn begins(&mut self, station: &str, payload: &Value) -> i64 {
-        self.number += 1;
-        let code = payload["idTag"].as_str().unwrap_or_default().to_owned();
-        let from = payload["meterStart"].as_i64().unwrap_or_default();
-        self.open(Sale { station: station.to_owned(), transaction: self.number.to_string(), code, from, to: None });
-        self.number
-    }
-
-    fn ends(&mut self, station: &str, transaction: &str, register: Option<i64>) {
-        let running = |sale: &&mut Sale| sale.station == station && sale.transaction == transaction;
-        if let Some(sale) = self.sales.iter_mut().find(running) {
-            sale.to = register;
-        }
-    }
-
-    fn event(&mut self, station: &str, payload: &Value) {
-        let transaction = payload["transactionInfo"]["transactionId"].as_str().unwrap_or_default();
-        let register = register(payload);
-        match payload["eventType"].as_str() {
-            Some("Started") => {
-                let code = payload["idToken"]["idToken"].as_str().unwrap_or_default().to_owned();
-                let from = register.unwrap_or_default();
-                self.open(Sale { station: station.to_owned(), transaction: transaction.to_owned(), code, from, to: None });
-            }
-            Some("Ended") => self.ends(station, transaction, register),
-            _ => {}
-        }
-    }
-
-    /// An order as a message, if the books have what it takes.
-    fn word(&mut self, station: &str, version: Version, order: Order) -> Option<(&'static str, Value)> {
-        let old = version == Version::V16;
-        self.number += 1;
-        let number = self.number;
-        let token = |code: &str, kind: &str| json!({"idToken": code, "type": kind});
-        let latest = self.latest.get(station);
-        let wish = match order {
-            Order::Start | Order::Guess => {
-                let guess = (super::cast::GUESS.to_owned(), "ISO14443".to_owned());
-                let (code, kind) = if order == Order::Guess { &guess } else { latest? };
-                if old {
-                    ("RemoteStartTransaction", json!({"connectorId": 1, "idTag": code}))
-                } else {
-                    ("RequestStartTransaction", json!({"idToken": token(code, kind), "remoteStartId": number, "evseId": 1}))
-                }
-            }
-            Order::Stop => {
-                let sale = self.sales.iter().rfind(|sale| sale.station == station && sale.to.is_none())?;
-                if old {
-                    ("RemoteStopTransaction", json!({"transactionId": sale.transaction.parse::<i64>().ok()?}))
-                } else {
-                    ("RequestStopTransaction", json!({"transactionId": sale.transaction}))
-                }
-            }
-            Order::Reserve => {
-                let ((code, kind), until) = (latest?, time(MORNING + 7200));
-                if old {
-                    ("ReserveNow", json!({"connectorId": 1, "expiryDate": until, "idTag": code, "reservationId": number}))
-                } else {
-                    ("ReserveNow", json!({"id": number, "expiryDateTime": until, "idToken": token(code, kind), "evseId": 1}))
-                }
-            }
-            Order::LocalList => {
-                let known = self.codes.iter().rev().take(3);
-                if old {
-                    let list: Vec<Value> = known.map(|(code, _)| json!({"idTag": code, "idTagInfo": {"status": "Accepted"}})).collect();
-                    ("SendLocalList", json!({"listVersion": number, "updateType": "Full", "localAuthorizationList": list}))
-                } else {
-                    let list: Vec<Value> = known.map(|(code, kind)| json!({"idToken": token(code, kind), "idTokenInfo": {"status": "Accepted"}})).collect();
-                    ("SendLocalList", json!({"versionNumber": number, "updateType": "Full", "localAuthorizationList": list}))
-                }
-            }
-            Order::Trigger if old => ("TriggerMessage", json!({"requestedMessage": "StatusNotification", "connectorId": 1})),
-            Order::Trigger => ("TriggerMessage", json!({"requestedMessage": "StatusNotification", "evse": {"id": 1, "connectorId": 1}})),
-            Order::Logs if old => ("GetDiagnostics", json!({"location": "ftp://logs.back-end.example/upload"})),
-            Order::Logs => {
-                let log = json!({"remoteLocation": "https://logs.back-end.example/upload"});
-                ("GetLog", json!({"logType": "DiagnosticsLog", "requestId": number, "log": log}))
-            }
-        };
-        Some(wish)
-    }
-}
-
-/// The energy register of a TransactionEvent, in Wh.
-pub(super) fn register(payload: &Value) -> Option<i64> {
-    let samples = payload["meterValue"].as_array()?.iter().rev().flat_map(|reading| reading["sampledValue"].as_array().into_iter().flatten());
-    let mut registers = samples.filter(|s| s.get("measurand").is_none_or(|m| m == "Energy.Active.Import.Register"));
-    // rust_decimal writes whole numbers of Wh; a real station's fraction is cut here, where only the demo's own sums are made.
-    registers.next().and_then(|s| s["value"].as_f64()).map(|wh| wh as i64)
 }

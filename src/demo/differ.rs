@@ -49,12 +49,13 @@ struct Inherited<'a> {
 }
 
 impl Differ {
-    /// Reads the catalogues and the default policy.
+    /// Reads the catalogues and a built-in policy; the default one if there is none of that name.
     ///
     /// # Panics
     /// Never in a program whose tests pass: both are part of the program and tested.
-    pub(super) fn new() -> Self {
-        let policy: PolicyFile = toml::from_str(PROFILES[0].1).expect("the built-in profile is tested");
+    pub(super) fn new(profile: &str) -> Self {
+        let text = PROFILES.iter().find(|(name, _)| *name == profile).unwrap_or(&PROFILES[0]).1;
+        let policy: PolicyFile = toml::from_str(text).expect("the built-in profiles are tested");
         Self { catalogues: Version::ALL.map(Catalogue::of), enabled: [policy.station.purposes, policy.csms.purposes] }
     }
 
@@ -86,19 +87,25 @@ impl Differ {
     /// Why a whole message stayed behind, and what it carried.
     pub(super) fn stayed(&self, version: Version, action: &str, to: Side, payload: &Value) -> (String, Vec<Change>) {
         let Some(message) = self.message(version, action) else { return ("the catalogue does not know it".to_owned(), Vec::new()) };
+        let mut changes = Vec::new();
+        let mut top = Inherited { catalogue: &self.catalogues[version as usize], purposes: Some(&message.purposes), class: "other", to };
         if !message.purposes.iter().any(|p| self.enabled[to as usize].contains(p)) {
-            return (format!("needed for {} only", list(&message.purposes)), Vec::new());
+            if to == Side::Csms {
+                top.object(Some(&message.request), "", payload, &Value::Null, &mut changes);
+            }
+            return (top.why(), changes);
         }
         if action == "DataTransfer" {
-            return ("nobody knows what this vendor puts into it".to_owned(), Vec::new());
+            top.class = "vendor extension";
+            top.purposes = Some(&[]);
+            changes.push(top.leaf("data", &payload["data"]));
+            return (top.why(), changes);
         }
         if to == Side::Station {
-            return ("it names an identifier or a setting that is not the central system's to use".to_owned(), Vec::new());
+            return ("it names an identifier or a setting that is not the central system's to use".to_owned(), changes);
         }
-        let mut changes = Vec::new();
-        let top = Inherited { catalogue: &self.catalogues[version as usize], purposes: None, class: "other", to };
-        if let Some(readings) = payload["meterValue"].as_array() {
-            readings.iter().for_each(|reading| top.reading(reading, &mut changes));
+        for reading in payload["meterValue"].as_array().into_iter().flatten() {
+            top.reading(reading, &mut changes);
         }
         ("nothing in it that a purpose needs".to_owned(), changes)
     }
@@ -118,14 +125,11 @@ impl<'a> Inherited<'a> {
             match after.get(name) {
                 Some(is) if was == is => {}
                 Some(is) => inside.value(spec, &path, was, is, changes),
-                None if spec.is_none() => {
-                    let why = "no purpose needs it".to_owned();
-                    changes.push(Change { field: path, before: short(was), after: After::Withheld(why, "vendor extension") });
-                }
+                None if spec.is_none() => Self { purposes: Some(&[]), class: "vendor extension", ..self }.withheld(None, &path, was, changes),
                 None if name == "meterValue" || name == "transactionData" => {
                     was.as_array().into_iter().flatten().for_each(|reading| inside.reading(reading, changes));
                 }
-                None => changes.push(inside.withheld(&path, was)),
+                None => inside.withheld(spec, &path, was, changes),
             }
         }
     }
@@ -158,7 +162,7 @@ impl<'a> Inherited<'a> {
                 Some(next) => self.value(spec, path, element, next, changes),
                 None if element.get("sampledValue").is_some() => self.reading(element, changes),
                 None if element.get("measurand").is_some() => changes.push(self.sample(element)),
-                None => changes.push(self.withheld(path, element)),
+                None => self.withheld(spec, path, element, changes),
             }
         }
     }
@@ -200,9 +204,25 @@ impl<'a> Inherited<'a> {
         Change { field, before: short(&sample["value"]), after: After::Withheld(why, class) }
     }
 
-    fn withheld(self, path: &str, was: &Value) -> Change {
-        let leaf = path.rsplit("meterValue.").next().unwrap_or(path);
-        Change { field: leaf.to_owned(), before: short(was), after: After::Withheld(self.why(), self.class) }
+    /// A field that did not arrive, and all that was in it.
+    fn withheld(self, spec: Option<&'a FieldSpec>, path: &str, was: &Value, changes: &mut Vec<Change>) {
+        match was {
+            Value::Object(members) => {
+                let fields = spec.and_then(|spec| self.catalogue.types.get(&spec.is));
+                for (name, member) in members {
+                    let spec = fields.and_then(|fields| fields.get(name));
+                    let class = spec.and_then(|s| s.carries).map_or(self.class, class);
+                    Self { class, ..self }.withheld(spec, &format!("{path}.{name}"), member, changes);
+                }
+            }
+            Value::Array(elements) => elements.iter().for_each(|element| self.withheld(spec, path, element, changes)),
+            leaf => changes.push(self.leaf(path, leaf)),
+        }
+    }
+
+    fn leaf(self, path: &str, was: &Value) -> Change {
+        let name = path.rsplit("sampledValue.").next().unwrap_or(path);
+        Change { field: name.to_owned(), before: short(was), after: After::Withheld(self.why(), self.class) }
     }
 
     fn why(self) -> String {
@@ -251,7 +271,7 @@ fn list(purposes: &[Purpose]) -> String {
 
 /// A value in the width of a terminal.
 fn short(value: &Value) -> String {
-    const WIDTH: usize = 40;
+    const WIDTH: usize = 52;
     let text = value.as_str().map_or_else(|| value.to_string(), |text| text.replace('\n', " "));
     if text.chars().count() <= WIDTH { text } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
 }
@@ -262,7 +282,7 @@ mod tests {
     use serde_json::json;
 
     fn compare(version: Version, action: &str, before: &Value, after: &Value) -> Vec<Change> {
-        Differ::new().compare(version, action, Kind::Call, Side::Csms, before, after)
+        Differ::new("strict").compare(version, action, Kind::Call, Side::Csms, before, after)
     }
 
     fn change(field: &str, before: &str, after: After) -> Change {
@@ -274,7 +294,7 @@ mod tests {
         let (card, code) = (json!({"idTag": "04A22B6A5C1180"}), json!({"idTag": "Z0K3V9QF6T2M8XC4R7HA"}));
         let up = compare(Version::V16, "Authorize", &card, &code);
         assert_eq!(up, [change("idTag", "04A22B6A5C1180", After::Coded("Z0K3V9QF6T2M8XC4R7HA".into()))]);
-        let down = Differ::new().compare(Version::V16, "RemoteStartTransaction", Kind::Call, Side::Station, &code, &card);
+        let down = Differ::new("strict").compare(Version::V16, "RemoteStartTransaction", Kind::Call, Side::Station, &code, &card);
         assert_eq!(down, [change("idTag", "Z0K3V9QF6T2M8XC4R7HA", After::Restored("04A22B6A5C1180".into()))]);
         assert!(compare(Version::V16, "Authorize", &card, &card).is_empty());
     }
@@ -285,8 +305,8 @@ mod tests {
         let after = json!({"chargingStation": {"model": "S3"}});
         let changes = compare(Version::V21, "BootNotification", &before, &after);
         let network = After::Withheld("needed for assets only".into(), "network");
-        assert!(changes.contains(&change("chargingStation.modem", r#"{"iccid":"8931"}"#, network)), "{changes:?}");
-        assert!(changes.iter().any(|c| c.field == "customData" && matches!(&c.after, After::Withheld(_, "vendor extension"))));
+        assert!(changes.contains(&change("chargingStation.modem.iccid", "8931", network)), "{changes:?}");
+        assert!(changes.iter().any(|c| c.field == "customData.vendorId" && matches!(&c.after, After::Withheld(_, "vendor extension"))));
     }
 
     #[test]
@@ -304,7 +324,11 @@ mod tests {
 
     #[test]
     fn whole_messages_stay_for_want_of_a_purpose() {
-        let why = Differ::new().stayed(Version::V21, "NotifyEVChargingNeeds", Side::Csms, &json!({})).0;
+        let needs = json!({"evseId": 1, "chargingNeeds": {"dcChargingParameters": {"stateOfCharge": 38}}});
+        let (why, changes) = Differ::new("strict").stayed(Version::V21, "NotifyEVChargingNeeds", Side::Csms, &needs);
         assert_eq!(why, "needed for smart-charging only");
+        let soc = change("chargingNeeds.dcChargingParameters.stateOfCharge", "38", After::Withheld(why, "vehicle"));
+        assert!(changes.contains(&soc), "{changes:?}");
+        assert!(Differ::new("smart-charging").stayed(Version::V21, "NotifyEVChargingNeeds", Side::Csms, &needs).0.contains("nothing"));
     }
 }

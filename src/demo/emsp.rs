@@ -1,8 +1,8 @@
 //! The e-MSP's view: what could be billed from the facts that the gateway has journalled, and for whom. The e-MSP knows its customers' cards; the
 //! operator turned that list into codes once (`sluis codes`), so that neither needs to send a card number with a session.
 
+use super::books::register;
 use super::cast::{UNITS, bare};
-use super::csms::register;
 use super::wire::Trouble;
 use crate::custody::Custody;
 use crate::store::JournalRow;
@@ -15,6 +15,7 @@ const PAGE: usize = 500;
 /// A session that could be billed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Billable {
+    pub(super) station: String,
     pub(super) code: String,
     pub(super) from: String,
     pub(super) to: String,
@@ -80,7 +81,8 @@ impl Facts {
         match row.action.as_str() {
             "StartTransaction" => {
                 let registers = [fact["meterStart"].as_i64(), None];
-                let session = Billable { code: text(&fact["idTag"]), from: text(&fact["timestamp"]), registers, ..Billable::default() };
+                let station = row.station.clone();
+                let session = Billable { station, code: text(&fact["idTag"]), from: text(&fact["timestamp"]), registers, ..Billable::default() };
                 self.unnumbered.insert(asked, session);
             }
             "StartTransactionResponse" => {
@@ -95,6 +97,7 @@ impl Facts {
             }
             "TransactionEvent" => {
                 let session = self.sessions.entry(named(&fact["transactionInfo"]["transactionId"])).or_default();
+                session.station.clone_from(&row.station);
                 match fact["eventType"].as_str() {
                     Some("Started") => {
                         session.code = text(&fact["idToken"]["idToken"]);

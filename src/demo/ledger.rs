@@ -43,6 +43,17 @@ pub(super) struct Counts {
     pub(super) guessed: u64,
 }
 
+/// What the leak check has found.
+pub(super) struct Verdict {
+    /// Place, pieces and bytes that were searched.
+    pub(super) places: Vec<(&'static str, u64, u64)>,
+    /// What leaked, in words.
+    pub(super) leaks: Vec<String>,
+    /// Of how many identifiers the stations have shown their sockets how many.
+    pub(super) shown: usize,
+    pub(super) all: usize,
+}
+
 /// The ledger, shared by all ends.
 pub(super) struct Ledger {
     finder: Finder,
@@ -96,10 +107,10 @@ fn version_of(station: &str) -> Option<Version> {
 
 impl Ledger {
     /// An empty ledger that shows what it learns on `screen`.
-    pub(super) fn new(finder: Finder, screen: Screen) -> Arc<Self> {
+    pub(super) fn new(finder: Finder, screen: Screen, policy: &str) -> Arc<Self> {
         let inner = Inner {
             screen,
-            differ: Differ::new(),
+            differ: Differ::new(policy),
             counts: Counts::default(),
             flying: HashMap::new(),
             open: HashMap::new(),
@@ -160,7 +171,6 @@ impl Ledger {
             let Some(version) = version_of(station) else {
                 if is_call && to == Side::Csms {
                     inner.screen.visitor(station, frame[2].as_str().unwrap_or_default(), &parts.body);
-                    inner.open.remove(&(station.to_owned(), to.other(), parts.id.to_owned()));
                 }
                 return;
             };
@@ -214,13 +224,21 @@ impl Ledger {
         self.with(|inner| inner.counts.clone())
     }
 
-    /// What was searched (place, pieces, bytes), what leaked, and how many of how many identifiers the stations have shown their sockets.
-    pub(super) fn searched(&self) -> (Vec<(&'static str, u64, u64)>, Vec<String>, usize, usize) {
+    /// Drivers seen, and the codes they were given.
+    pub(super) fn drivers(&self) -> (usize, usize) {
+        self.with(|inner| {
+            let cards: std::collections::BTreeSet<&String> = inner.cards.values().collect();
+            (cards.len(), inner.cards.len())
+        })
+    }
+
+    /// What the leak check has found.
+    pub(super) fn searched(&self) -> Verdict {
         self.with(|inner| {
             let places = inner.search.places().map(|(place, searched)| (place, searched.pieces, searched.bytes)).collect();
             let shown = inner.control.places().flat_map(|(_, searched)| searched.found.iter().map(|found| found.secret));
             let shown: std::collections::BTreeSet<usize> = shown.collect();
-            (places, inner.search.leaks(&self.finder), shown.len(), self.finder.len())
+            Verdict { places, leaks: inner.search.leaks(&self.finder), shown: shown.len(), all: self.finder.len() }
         })
     }
 }
@@ -279,7 +297,7 @@ mod tests {
     use super::*;
 
     fn ledger() -> Arc<Ledger> {
-        Ledger::new(Finder::new(&cast::secrets()).unwrap(), Screen::new(Box::new(std::io::sink()), false))
+        Ledger::new(Finder::new(&cast::secrets()).unwrap(), Screen::new(Box::new(std::io::sink()), false), "strict")
     }
 
     fn passes(ledger: &Ledger, from: Side, sent: &str, received: &str) {
@@ -299,7 +317,7 @@ mod tests {
         let counts = ledger.counts();
         assert_eq!((counts.coded, counts.restored, counts.remote_starts, counts.misdirected), (1, 2, 1, 1));
         assert_eq!((ledger.unanswered(), counts.strays), (2, 0));
-        assert!(ledger.searched().1.is_empty());
+        assert!(ledger.searched().leaks.is_empty());
     }
 
     #[test]
@@ -311,6 +329,6 @@ mod tests {
         ledger.sent("UTR-0101", Side::Station, r#"[2,"2","DataTransfer",{"vendorId":"x"}]"#);
         ledger.received("UTR-0101", Side::Station, r#"[3,"2",{"status":"UnknownVendorId"}]"#);
         assert_eq!((ledger.counts().strays, ledger.counts().stayed), (1, 1));
-        assert_eq!(ledger.searched().1, [format!("card number as text in {AT_CSMS}")]);
+        assert_eq!(ledger.searched().leaks, [format!("card number as text in {AT_CSMS}")]);
     }
 }

@@ -84,6 +84,13 @@ impl Screen {
         self.shown.len() < MAX_SHOWN && self.shown.insert(kind)
     }
 
+    /// Whether something happens to this kind of frame that was not shown before.
+    fn is_news(&mut self, kind: &str, changes: &[Change]) -> bool {
+        let names = changes.iter().map(|change| change.field.split_whitespace().next().unwrap_or_default());
+        let news: Vec<bool> = names.map(|name| self.is_new(format!("{kind} {name}"))).collect();
+        news.contains(&true)
+    }
+
     /// A frame that arrived, and how it differs from what was sent.
     pub(super) fn frame(&mut self, station: &str, version: Version, to: Side, what: &str, kind: Kind, changes: &[Change]) {
         let what = what.trim();
@@ -99,20 +106,23 @@ impl Screen {
             return;
         }
         let always = matches!(what, "RemoteStartTransaction" | "RequestStartTransaction") && kind.is_empty();
-        if self.is_new(format!("{} {what}{kind} {}", version.number(), to.name())) || always {
+        if self.is_news(&format!("{} {what}{kind} {}", version.number(), to.name()), changes) || always {
             self.title(station, version, to, what, kind);
-            self.changes(changes);
+            self.changes(changes, "");
         }
     }
 
     fn title(&mut self, station: &str, version: Version, to: Side, what: &str, kind: &str) {
         let arrow = if to == Side::Csms { "  ▲ " } else { "  ▼ " };
         let whither = if to == Side::Csms { "to the central system" } else { "to the station" };
-        let about = format!("  {station}, OCPP {}, {whither}", version.number());
-        self.line(&[(Ink::Plain, arrow), (Ink::Bold, what), (Ink::Plain, kind), (Ink::Faint, &about)]);
+        let gloss = gloss(what);
+        let gloss = if gloss.is_empty() || !kind.is_empty() { String::new() } else { format!(": {gloss}") };
+        let about = format!("   [{station}, OCPP {}, {whither}]", version.number());
+        self.line(&[(Ink::Plain, arrow), (Ink::Bold, what), (Ink::Plain, kind), (Ink::Plain, &gloss), (Ink::Faint, &about)]);
     }
 
-    fn changes(&mut self, changes: &[Change]) {
+    /// `said` is a reason that stands above already.
+    fn changes(&mut self, changes: &[Change], said: &str) {
         let mut held: Vec<(&str, Vec<String>)> = Vec::new();
         for change in changes {
             let name = format!("      {:<28} ", change.field);
@@ -127,7 +137,7 @@ impl Screen {
                     (Ink::Faint, &format!("  ({why})")),
                 ]),
                 After::Withheld(why, _) => {
-                    let field = if change.before.len() <= 28 { format!("{} {}", change.field, change.before) } else { change.field.clone() };
+                    let field = format!("{} {}", change.field, change.before);
                     match held.iter_mut().find(|(known, _)| *known == why.as_str()) {
                         Some((_, fields)) => fields.push(field),
                         None => held.push((why, vec![field])),
@@ -136,13 +146,15 @@ impl Screen {
             }
         }
         for (why, fields) in held {
-            self.held(why, &fields);
+            if why != said {
+                self.line(&[(Ink::Plain, "      stays behind: "), (Ink::Faint, why)]);
+            }
+            self.held(&fields);
         }
     }
 
     /// Fields that stayed behind for one reason, in as many lines as it takes.
-    fn held(&mut self, why: &str, fields: &[String]) {
-        self.line(&[(Ink::Plain, "      stays behind: "), (Ink::Faint, why)]);
+    fn held(&mut self, fields: &[String]) {
         let mut row = String::new();
         for field in fields {
             if !row.is_empty() && row.chars().count() + field.chars().count() + 10 > WIDTH {
@@ -158,7 +170,9 @@ impl Screen {
     /// A message that did not arrive at all, and what its sender was answered.
     #[expect(clippy::too_many_arguments, reason = "each is one column of what is shown")]
     pub(super) fn stayed(&mut self, station: &str, version: Version, to: Side, what: &str, why: &str, changes: &[Change], answer: &Value) {
-        if !self.is_new(format!("{} {what} stays {}", version.number(), to.name())) {
+        let kind = format!("{} {what} stays {}", version.number(), to.name());
+        let new = self.is_new(kind.clone());
+        if !self.is_news(&kind, changes) && !new {
             return;
         }
         self.title(station, version, to, what, "");
@@ -169,7 +183,7 @@ impl Screen {
         };
         self.line(&[(Ink::Plain, "      "), (Ink::Held, "stays behind whole"), (Ink::Faint, &format!(": {why}"))]);
         self.line(&[(Ink::Faint, &format!("      {sender} is answered at the gateway: {answer}"))]);
-        self.changes(changes);
+        self.changes(changes, why);
     }
 
     /// A frame of a station that is not part of the demo: only the central system's side of it is known.
@@ -180,6 +194,26 @@ impl Screen {
             let text: String = payload.to_string().chars().take(4 * WIDTH).collect();
             self.text(&format!("      {text}"));
         }
+    }
+}
+
+/// What a message says, for those who read no OCPP.
+fn gloss(what: &str) -> &'static str {
+    match what {
+        "BootNotification" => "a station says what it is",
+        "StatusNotification" => "the state of a connector",
+        "Authorize" => "may this driver charge?",
+        "StartTransaction" | "TransactionEvent Started" => "a session begins",
+        "MeterValues" | "TransactionEvent Updated" => "a reading during the session",
+        "StopTransaction" | "TransactionEvent Ended" => "the session ends, with what the bill is made of",
+        "DataTransfer" => "something that only this vendor understands",
+        "SecurityEventNotification" => "something happened to the station",
+        "NotifyEVChargingNeeds" => "what the vehicle says of itself",
+        "RemoteStartTransaction" | "RequestStartTransaction" => "start a session for this driver",
+        "ReserveNow" => "keep a connector free for this driver",
+        "SendLocalList" => "who may charge while the line is down",
+        "GetDiagnostics" | "GetLog" => "send your log files somewhere else",
+        _ => "",
     }
 }
 
@@ -226,7 +260,7 @@ mod tests {
 
     #[test]
     fn shows_a_kind_of_frame_once_with_what_was_replaced_and_what_stayed_behind() {
-        let lines = "  ▲ StopTransaction  UTR-0101, OCPP 1.6, to the central system\n      \
+        let lines = "  ▲ StopTransaction: the session ends, with what the bill is made of   [UTR-0101, OCPP 1.6, to the central system]\n      \
                      idTag                        04A22B6A5C1180 → Z0K3V9QF6T2M8XC4R7HA\n      \
                      stays behind: needed for smart-charging only\n        \
                      SoC 61 · Voltage L1 231.4\n";

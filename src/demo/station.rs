@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -44,11 +45,13 @@ impl Stage {
     }
 }
 
+/// Time between two frames of a station, in milliseconds, so that an onlooker can follow.
+pub(super) type Pace = Arc<AtomicU64>;
+
 struct Station {
     unit: &'static Unit,
     line: Line,
-    /// Between two frames of one's own, so that an onlooker can follow.
-    pace: Duration,
+    pace: Pace,
     meter: i64,
     sessions: i64,
     clock: i64,
@@ -61,7 +64,7 @@ struct Station {
 }
 
 /// Connects a station and boots it.
-pub(super) async fn connect(unit: &'static Unit, gateway: SocketAddr, ledger: Arc<Ledger>, pace: Duration) -> Result<Stage, Trouble> {
+pub(super) async fn connect(unit: &'static Unit, gateway: SocketAddr, ledger: Arc<Ledger>, pace: Pace) -> Result<Stage, Trouble> {
     let failed = |why: String| Trouble::Surroundings("a station cannot connect", why);
     let mut request = format!("ws://{gateway}/ocpp/{}", unit.id).into_client_request().map_err(|e| failed(e.to_string()))?;
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(unit.version.subprotocol()));
@@ -179,7 +182,7 @@ impl Station {
     /// Sends a CALL and waits for its answer; meanwhile does what the central system asks.
     async fn call(&mut self, (action, payload): Call) -> Result<Value, Trouble> {
         let payload = worded(self.unit.version, action, false, payload)?;
-        tokio::time::sleep(self.pace).await;
+        tokio::time::sleep(Duration::from_millis(self.pace.load(Ordering::Relaxed))).await;
         let id = self.line.call(action, &payload).await?;
         loop {
             let next = tokio::time::timeout(PATIENCE, self.line.next()).await;

@@ -2,7 +2,7 @@
 
 use super::cast::UNITS;
 use super::emsp;
-use super::ledger::{Counts, Ledger};
+use super::ledger::{Counts, Ledger, Verdict};
 use super::screen::{Ink, Screen};
 use super::wire::Trouble;
 use super::world::World;
@@ -42,14 +42,18 @@ impl std::io::Write for Tap {
 /// Closes the gateway, searches everything, and tells. Returns whether every promise was kept.
 pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     let World { ledger, csms, data, played, .. } = &world;
+    let ours = |station: &str| UNITS.iter().any(|unit| unit.id == station);
     ledger.metrics(&world.metrics().await?);
     let (billable, customers) = (emsp::sessions(&world.gateway.gateway.custody)?, emsp::customers(&world.gateway.gateway.custody)?);
     let sales = csms.sales();
     ledger.files(data).map_err(|e| Trouble::Surroundings("a file of the gateway cannot be read", e.to_string()))?;
     let (counts, unanswered) = (ledger.counts(), ledger.unanswered());
-    let ended: Vec<_> = sales.iter().filter(|sale| UNITS.iter().any(|unit| unit.id == sale.station)).collect();
+    let ended: Vec<_> = sales.iter().filter(|sale| ours(&sale.station)).collect();
     let billed: i64 = ended.iter().filter_map(|sale| Some(sale.to? - sale.from)).sum();
-    let journalled: i64 = billable.iter().filter_map(emsp::Billable::energy).sum();
+    let kept: Vec<_> = billable.iter().filter(|session| ours(&session.station)).collect();
+    let journalled: i64 = kept.iter().filter_map(|session| session.energy()).sum();
+    let same_drivers = sorted(kept.iter().map(|session| &session.code)) == sorted(ended.iter().map(|sale| &sale.code));
+    let (drivers, codes) = ledger.drivers();
     let sold = ended.iter().filter(|sale| sale.to.is_some()).count();
     let (ledger, played, data) = (Arc::clone(ledger), *played, data.clone());
     ledger.say(|screen| {
@@ -69,15 +73,16 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     world.gateway.stop().await;
     // Once more, now that all is written that ever will be, and the log has its last line.
     ledger.files(&data).map_err(|e| Trouble::Surroundings("a file of the gateway cannot be read", e.to_string()))?;
-    let (places, leaks, shown, all) = ledger.searched();
+    let Verdict { places, leaks, shown, all } = ledger.searched();
     let checks = [
-        (leaks.is_empty(), format!("nothing leaked: none of {all} identifiers, in any spelling, outside the stations' own sockets")),
-        (shown == all, format!("the search finds what is there: {shown} of {all} identifiers in what the stations sent")),
+        (leaks.is_empty(), format!("nothing leaked: {} of {all} identifiers were found outside the stations' own sockets, in any spelling", leaks.len())),
+        (shown == all, format!("the search finds what is there: {shown} of {all} identifiers found in what the stations sent")),
         (sold == played.sessions && ended.len() == sold, format!("{sold} of {} sessions ended at the central system", played.sessions)),
         (
-            billed == played.energy && journalled == played.energy,
+            billed == played.energy && journalled == played.energy && same_drivers,
             format!("kWh measured at the stations {}, billed by the central system {}, kept for billing {}", kwh(played.energy), kwh(billed), kwh(journalled)),
         ),
+        (drivers == codes && drivers > 0, format!("{drivers} drivers have {codes} codes: one each, at every station, in every version and spelling")),
         (unanswered == 0 && counts.strays == 0, format!("every call answered once: {unanswered} without an answer, {} answers too many", counts.strays)),
         (
             counts.remote_starts == played.remote_starts && counts.misdirected == 0,
@@ -91,7 +96,7 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     ledger.say(|screen| {
         screen.heading("Searched for every card, contract, serial and SIM number, as text, in hexadecimal and in base64:");
         for (place, pieces, bytes) in &places {
-            screen.text(&format!("  {place:<38} {pieces:>6} pieces {:>9} bytes", bytes));
+            screen.text(&format!("  {place:<38} {pieces:>6} pieces {bytes:>9} bytes"));
         }
         for leak in &leaks {
             screen.line(&[(Ink::Clear, &format!("  LEAKED: {leak}"))]);
@@ -105,6 +110,12 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     Ok(checks.iter().all(|(kept, _)| *kept))
 }
 
+fn sorted<'a>(codes: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
+    let mut codes: Vec<_> = codes.collect();
+    codes.sort();
+    codes
+}
+
 fn count(screen: &mut Screen, counts: &Counts, sessions: usize) {
     let of = |version| UNITS.iter().filter(|unit| unit.version == version).count();
     let stations: Vec<String> = Version::ALL.iter().map(|v| format!("{} of OCPP {}", of(*v), v.number())).collect();
@@ -114,7 +125,7 @@ fn count(screen: &mut Screen, counts: &Counts, sessions: usize) {
     screen.text(&format!("  stations              {}", stations.join(", ")));
     screen.text(&format!("  sessions              {sessions}"));
     screen.text(&format!("  frames up             {} sent by stations, {} reached the central system", counts.sent[station], counts.received[csms]));
-    screen.text(&format!("  frames down           {} sent by the central system, {} reached stations", counts.sent[csms], counts.received[station]));
+    screen.text(&format!("  frames down           {} sent by the central system, {} reached stations (with the gateway's own answers)", counts.sent[csms], counts.received[station]));
     screen.text(&format!("  identifiers           {} replaced by codes on the way up, {} put back on the way down", counts.coded, counts.restored));
     screen.text(&format!("  messages held back    {}, answered at the gateway", counts.stayed));
     screen.text(&format!("  fields held back      {withheld}"));

@@ -1,12 +1,13 @@
 //! The director: opens the gateway and everything around it, has the sessions played, and tells in the end whether all went as promised.
 
 use super::Options;
+use super::books::Order;
 use super::cast::{Habit, UNITS, Unit};
-use super::csms::{Csms, Order};
+use super::csms::Csms;
 use super::ledger::Ledger;
 use super::leaks::Finder;
 use super::screen::{Ink, Screen};
-use super::station::{self, Cue, Stage};
+use super::station::{self, Cue, Pace, Stage};
 use super::wire::{PATIENCE, Trouble};
 use super::{cast, summary};
 use crate::config::{Config, Flags};
@@ -16,12 +17,14 @@ use serde_json::Value;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-/// Between two frames of a station in the live view.
-const PACE: Duration = Duration::from_millis(250);
+/// Milliseconds between two frames of a station before the live view, and in it.
+const BRISK: u64 = 40;
+const SLOW: u64 = 250;
 /// Between two sessions of the live view.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -43,6 +46,7 @@ pub(super) struct World {
     pub(super) gateway: Serving,
     pub(super) data: PathBuf,
     pub(super) played: Played,
+    pace: Pace,
     stages: Vec<(&'static Unit, Stage)>,
 }
 
@@ -50,7 +54,7 @@ pub(super) struct World {
 pub(super) async fn play(options: &Options) -> Result<bool, Trouble> {
     let finder = Finder::new(&cast::secrets()).map_err(|e| Trouble::Surroundings("the leak check cannot be set up", e.to_string()))?;
     let colour = std::io::stdout().is_terminal() && !options.plain;
-    let ledger = Ledger::new(finder, Screen::new(Box::new(std::io::stdout()), colour));
+    let ledger = Ledger::new(finder, Screen::new(Box::new(std::io::stdout()), colour), policy(options));
     let data = scratch()?;
     let kept = perform(options, ledger, &data).await;
     let _ = std::fs::remove_dir_all(&data); // it lies where temporary things lie, sealed, if this fails
@@ -61,15 +65,26 @@ async fn perform(options: &Options, ledger: Arc<Ledger>, data: &Path) -> Result<
     summary::listen_to_the_log(&ledger);
     let (csms, port) = Csms::start(Arc::clone(&ledger)).await?;
     let gateway = open(options, port, data).await?;
-    ledger.say(|screen| introduce(screen, &gateway));
-    let mut world = World { ledger, csms, gateway, data: data.to_owned(), played: Played::default(), stages: Vec::new() };
-    world.connect(if options.once { Duration::ZERO } else { PACE / 5 }).await?;
-    world.first_round().await?;
-    world.second_round().await?;
+    ledger.say(|screen| introduce(screen, &gateway, policy(options)));
+    let pace = Arc::new(AtomicU64::new(if options.once { 0 } else { BRISK }));
+    let played = Played::default();
+    let mut world = World { ledger, csms, gateway, data: data.to_owned(), played, pace, stages: Vec::new() };
+    tokio::select! {
+        rounds = async {
+            world.connect().await?;
+            world.first_round().await?;
+            world.second_round().await
+        } => rounds?,
+        _ = tokio::signal::ctrl_c() => return Err(Trouble::Surroundings("it was interrupted", "before there was anything to sum up".to_owned())),
+    }
     if !options.once {
         world.live().await?;
     }
     summary::tell(world).await
+}
+
+fn policy(options: &Options) -> &str {
+    options.policy.as_deref().unwrap_or("strict")
 }
 
 /// A directory of our own for the gateway's files.
@@ -89,6 +104,7 @@ async fn open(options: &Options, csms: u16, data: &Path) -> Result<Serving, Trou
             ("listen", listen.to_owned()),
             ("admin", "127.0.0.1:0".to_owned()),
             ("upstream.url", format!("ws://127.0.0.1:{csms}/csms")),
+            ("policy", policy(options).to_owned()),
             ("data_dir", data.join("data").to_string_lossy().into_owned()),
         ];
         let config = Config::read(&Flags { config: None, values }, &|_| None).map_err(StartError::Config)?;
@@ -109,21 +125,21 @@ async fn open(options: &Options, csms: u16, data: &Path) -> Result<Serving, Trou
     })
 }
 
-fn introduce(screen: &mut Screen, gateway: &Serving) {
+fn introduce(screen: &mut Screen, gateway: &Serving, policy: &str) {
     screen.line(&[(Ink::Bold, "sluis demo"), (Ink::Plain, ": charging stations, their central system, and the gateway between them")]);
     screen.text("");
-    screen.text(&format!("  stations ──▶ gateway ({}, policy strict) ──▶ central system", gateway.listen));
+    screen.text(&format!("  stations ──▶ gateway ({}, policy {policy}) ──▶ central system", gateway.listen));
     screen.text("  Twelve made-up stations speak three versions of OCPP through a real gateway, over real sockets. Both ends report");
     screen.text("  what they sent and what they received; what differs is shown here, each kind of frame the first time it goes by:");
-    screen.line(&[(Ink::Plain, "  "), (Ink::Clear, "04A22B6A5C1180"), (Ink::Plain, " → "), (Ink::Code, "Z0…"), (Ink::Plain, "   an identifier, and the code that the central system gets instead")]);
-    screen.line(&[(Ink::Plain, "  "), (Ink::Held, "SoC 43"), (Ink::Plain, "               stays behind, for want of a purpose that needs it")]);
+    screen.line(&[(Ink::Plain, "  "), (Ink::Clear, "04A22B6A5C1180"), (Ink::Plain, " → "), (Ink::Code, "Z0…"), (Ink::Plain, "   an identifier, and the code that the central system gets in its place")]);
+    screen.line(&[(Ink::Plain, "  "), (Ink::Held, "SoC 43"), (Ink::Plain, "                 stays behind, for want of a purpose that needs it")]);
 }
 
 impl World {
-    async fn connect(&mut self, pace: Duration) -> Result<(), Trouble> {
+    async fn connect(&mut self) -> Result<(), Trouble> {
         self.ledger.say(|screen| screen.heading("Twelve stations connect and say who they are."));
         for unit in &UNITS {
-            let stage = station::connect(unit, self.gateway.listen, Arc::clone(&self.ledger), pace).await?;
+            let stage = station::connect(unit, self.gateway.listen, Arc::clone(&self.ledger), Arc::clone(&self.pace)).await?;
             self.stages.push((unit, stage));
         }
         Ok(())
@@ -177,6 +193,7 @@ impl World {
     /// One session after the other, slowly, until somebody presses Ctrl-C.
     async fn live(&mut self) -> Result<(), Trouble> {
         let (listen, admin) = (self.gateway.listen, self.gateway.admin);
+        self.pace.store(SLOW, Ordering::Relaxed);
         self.ledger.say(|screen| {
             screen.heading("The gateway stays open. Connect a station of your own, or any OCPP simulator, in OCPP 1.6, 2.0.1 or 2.1:");
             screen.line(&[(Ink::Plain, "  "), (Ink::Bold, &format!("ws://{listen}/ocpp/<station id>"))]);
