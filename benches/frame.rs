@@ -15,7 +15,9 @@ use std::time::Instant;
 /// The frames measured: a name, whether an allow-all plan is used, and what the station sends.
 fn cases() -> Vec<(&'static str, Version, bool, String)> {
     let sample = |measurand: &str, unit: &str, value: &str, phase: &str| {
-        format!(r#"{{"value":"{value}","context":"Transaction.Begin","format":"Raw","measurand":"{measurand}","location":"Outlet","unit":"{unit}"{phase}}}"#)
+        format!(
+            r#"{{"value":"{value}","context":"Transaction.Begin","format":"Raw","measurand":"{measurand}","location":"Outlet","unit":"{unit}"{phase}}}"#
+        )
     };
     let phase = |n: u32| format!(",\"phase\":\"L{n}\"");
     let mut samples = vec![sample("Energy.Active.Import.Register", "Wh", "1234567.5", "")];
@@ -29,12 +31,33 @@ fn cases() -> Vec<(&'static str, Version, bool, String)> {
     let text = str::to_owned;
     vec![
         ("Heartbeat 1.6", Version::V16, false, text(r#"[2,"12345","Heartbeat",{}]"#)),
-        ("StatusNotification 1.6", Version::V16, false, text(r#"[2,"12345","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Charging","timestamp":"2026-11-24T10:15:00Z"}]"#)),
+        (
+            "StatusNotification 1.6",
+            Version::V16,
+            false,
+            text(
+                r#"[2,"12345","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Charging","timestamp":"2026-11-24T10:15:00Z"}]"#,
+            ),
+        ),
         ("Authorize 1.6, known card", Version::V16, false, text(r#"[2,"12345","Authorize",{"idTag":"04A2B3C4D5E6F7"}]"#)),
-        ("StartTransaction 1.6", Version::V16, false, text(r#"[2,"12345","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4D5E6F7","meterStart":1000,"timestamp":"2026-11-24T10:15:00Z"}]"#)),
+        (
+            "StartTransaction 1.6",
+            Version::V16,
+            false,
+            text(
+                r#"[2,"12345","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4D5E6F7","meterStart":1000,"timestamp":"2026-11-24T10:15:00Z"}]"#,
+            ),
+        ),
         ("MeterValues 1.6", Version::V16, false, meter.clone()),
         ("MeterValues 1.6, allow-all", Version::V16, true, meter),
-        ("TransactionEvent 2.0.1", Version::V201, false, text(r#"[2,"550e8400-e29b-41d4-a716-446655440000","TransactionEvent",{"eventType":"Updated","timestamp":"2026-11-24T10:15:00Z","triggerReason":"MeterValueClock","seqNo":4,"transactionInfo":{"transactionId":"650e8400-e29b-41d4-a716-446655440000","chargingState":"Charging"},"evse":{"id":1,"connectorId":1},"idToken":{"idToken":"04A2B3C4D5E6F7","type":"ISO14443"},"meterValue":[{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{"value":1234567.5,"context":"Transaction.Begin","measurand":"Energy.Active.Import.Register","unitOfMeasure":{"unit":"Wh"}},{"value":63,"measurand":"SoC"}]}]}]"#)),
+        (
+            "TransactionEvent 2.0.1",
+            Version::V201,
+            false,
+            text(
+                r#"[2,"550e8400-e29b-41d4-a716-446655440000","TransactionEvent",{"eventType":"Updated","timestamp":"2026-11-24T10:15:00Z","triggerReason":"MeterValueClock","seqNo":4,"transactionInfo":{"transactionId":"650e8400-e29b-41d4-a716-446655440000","chargingState":"Charging"},"evse":{"id":1,"connectorId":1},"idToken":{"idToken":"04A2B3C4D5E6F7","type":"ISO14443"},"meterValue":[{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{"value":1234567.5,"context":"Transaction.Begin","measurand":"Energy.Active.Import.Register","unitOfMeasure":{"unit":"Wh"}},{"value":63,"measurand":"SoC"}]}]}]"#,
+            ),
+        ),
     ]
 }
 

@@ -43,7 +43,11 @@ async fn health(State(condition): State<Arc<dyn Condition>>) -> Response {
 }
 
 async fn ready(State(condition): State<Arc<dyn Condition>>) -> Response {
-    if condition.ready() { (StatusCode::OK, "ready\n").into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response() }
+    if condition.ready() {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
 }
 
 async fn metrics(State(condition): State<Arc<dyn Condition>>) -> Response {

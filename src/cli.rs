@@ -238,7 +238,8 @@ async fn stop_signal() {
 }
 
 fn custody(config: &Config) -> Result<Custody, ExitCode> {
-    let opening = Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Beside, clock::now()) };
+    let opening =
+        Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Beside, clock::now()) };
     Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening).map_err(|why| {
         error(&why.to_string());
         ExitCode::from(FAILED)

@@ -211,9 +211,12 @@ fn upstream(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<UpstreamCo
     if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)) {
         return wrong("has no valid host");
     }
-    let loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    let loopback =
+        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
     if !tls && !loopback && !allow_plaintext {
-        return wrong("is plain ws:// beyond loopback; use wss://, or set allow_plaintext = true and know that it is reported as non-compliant");
+        return wrong(
+            "is plain ws:// beyond loopback; use wss://, or set allow_plaintext = true and know that it is reported as non-compliant",
+        );
     }
     let base = path.trim_end_matches('/').to_owned();
     Some(UpstreamConfig { tls, host: host.to_owned(), port, base, ca_file, patience })
@@ -250,7 +253,9 @@ mod tests {
         std::fs::write(&path, "listen = \"nonsense-4711\"\nlitsen = 1\n[upstream]\nurl = \"http://secret-4711\"\n[identity]\nnamespaces = [\"04*\", \"AB\"]\n[stations]\nping_seconds = \"4711\"\n[what]\never = 1\n").unwrap();
         let mistakes = Config::read(&Flags { config: Some(path), values: Vec::new() }, &|_| None).unwrap_err();
         let all = mistakes.join("\n");
-        for key in ["listen", "litsen", "upstream.url", "identity.namespaces[0]", "identity.namespaces[1]", "stations.ping_seconds", "what.ever"] {
+        for key in
+            ["listen", "litsen", "upstream.url", "identity.namespaces[0]", "identity.namespaces[1]", "stations.ping_seconds", "what.ever"]
+        {
             assert!(all.contains(key), "{key} in {all}");
         }
         assert!(!all.contains("4711"), "{all}");

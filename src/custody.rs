@@ -12,7 +12,7 @@ use crate::pseudonym::Alphabet;
 use crate::seal::{Entropy, Kek, SealError};
 use crate::store::{Embedded, EpochRow, Limits, Op, Store, StoreError};
 use crate::vault::Vault;
-pub use codes::{CodesError, Coded, LONGEST_LINE};
+pub use codes::{Coded, CodesError, LONGEST_LINE};
 pub use epochs::{EpochState, EpochStatus, RotationError};
 pub use files::{KEK_FILE, SERVE_LOCK};
 use std::path::{Path, PathBuf};

@@ -181,7 +181,8 @@ impl Gateway {
     async fn station(self: Arc<Self>, mut socket: TcpStream, peer: SocketAddr) {
         let network = network(peer.ip());
         let Ok(_permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.turn_away(&mut socket, &network, "too_many_connections", Refusal(503, "Service Unavailable", Some("Retry-After: 30"))).await;
+            self.turn_away(&mut socket, &network, "too_many_connections", Refusal(503, "Service Unavailable", Some("Retry-After: 30")))
+                .await;
             return;
         };
         let _ = socket.set_nodelay(true);
@@ -192,7 +193,9 @@ impl Gateway {
         };
         let mut nonce = [0; 16];
         if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce).is_err() {
-            return self.turn_away(&mut socket, &network, "no_random_bytes", Refusal(503, "Service Unavailable", Some("Retry-After: 30"))).await;
+            return self
+                .turn_away(&mut socket, &network, "no_random_bytes", Refusal(503, "Service Unavailable", Some("Retry-After: 30")))
+                .await;
         }
         let silent_on_version = request.offered.is_empty();
         let offer = if silent_on_version { vec![self.settings.default_version] } else { request.offered };
@@ -271,7 +274,9 @@ mod tests {
 
     #[test]
     fn addresses_are_cut_before_they_are_written() {
-        for (address, cut) in [("192.168.10.17", "192.168.10.0/24"), ("::ffff:10.1.2.3", "10.1.2.0/24"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48")] {
+        for (address, cut) in
+            [("192.168.10.17", "192.168.10.0/24"), ("::ffff:10.1.2.3", "10.1.2.0/24"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48")]
+        {
             assert_eq!(network(address.parse().unwrap()), cut);
         }
     }

@@ -150,7 +150,10 @@ mod tests {
         for byte in 0..=u8::MAX {
             if let Some(class) = Class::from_byte(byte) {
                 assert_eq!(class.byte(), byte);
-                assert_eq!(Identifier::from_wire("x", class.declared()).class == class, class.declared() != Declared::Undeclared || class == Class::Other);
+                assert_eq!(
+                    Identifier::from_wire("x", class.declared()).class == class,
+                    class.declared() != Declared::Undeclared || class == Class::Other
+                );
             }
         }
         assert_eq!((0..=u8::MAX).filter_map(Class::from_byte).count(), 6);

@@ -131,10 +131,10 @@ impl Keyring {
         let live = self.live.load();
         let keys = live.by_shape(&code)?;
         let ours = match domain {
-            Domain::Csms => code.as_str().len() == CSMS_LENGTH && code.alphabet() == Some(keys.alphabet) && keys.csms.proves(keys.alphabet, &code),
-            _ => {
-                code.as_str().len() == EMSP_LENGTH && DomainKeys::derive(keys.key.root(), &domain.label()).proves(Alphabet::Base32, &code)
+            Domain::Csms => {
+                code.as_str().len() == CSMS_LENGTH && code.alphabet() == Some(keys.alphabet) && keys.csms.proves(keys.alphabet, &code)
             }
+            _ => code.as_str().len() == EMSP_LENGTH && DomainKeys::derive(keys.key.root(), &domain.label()).proves(Alphabet::Base32, &code),
         };
         ours.then_some(code)
     }

@@ -1,4 +1,39 @@
-//! Sluis: an inline privacy gateway for EV charging.
+//! Sluis (Dutch: a canal lock) is an inline privacy gateway for EV charging: an OCPP 1.6J, 2.0.1 and 2.1 WebSocket proxy between charging
+//! stations and their central system. What goes up carries codes instead of card and contract numbers, and nothing that no declared
+//! purpose needs; what comes down carries the originals again, so charging just works.
+//!
+//! # What always holds
+//!
+//! 1. **One door out.** A socket accepts only [`treat::Outgoing`], which only the treatment can make.
+//! 2. **Default deny.** A field crosses only if the [catalogue](ocpp::catalogue) knows it and an enabled [purpose](policy::Purpose) needs
+//!    it; its sender still gets exactly one schema-valid answer.
+//! 3. **No clear identifier** outside the station's own socket and the sealed [vault]. A tripwire looks again at every frame.
+//! 4. **Record, then write.** A code leaves only after its mapping is durable; an acknowledgement only after the billing facts are.
+//! 5. **No oracle.** An identifier from the central system that is neither a code of ours nor declared as its own is never relayed.
+//! 6. **A code is a valid idTag:** 20 characters, recognisable without a look-up, never coded twice.
+//! 7. **Reporting rooms cannot name a secret;** `tests/architecture.rs` reads the sources and holds the import map.
+//! 8. **Everything that grows is bounded,** and the bound has a name.
+//! 9. **Same input, same step.** The conversation is pure: time, randomness and storage are arguments.
+//!
+//! # The life of a frame
+//!
+//! ```text
+//!  station ──▶ handshake ──▶ relay ⇄ session ──▶ treat ──▶ vault (record) ──▶ CSMS
+//!                              │                   └─ facts (already pseudonymous)
+//!                              └────▶ journal
+//! ```
+//! **read → parse → treat → record → write.** [`gateway`] accepts the station and dials the central system; its relay reads a message
+//! and hands the bytes to [`session::Session::on_frame`], which finds the action (of a CALL from the frame, of an answer from the table
+//! of pending calls) and has [`treat`] walk the payload once with the compiled plan in hand. The relay records what the step says must
+//! be durable and then writes what it says must be sent.
+//!
+//! # The rooms
+//!
+//! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`].
+//! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`], [`metrics`],
+//! [`admin`], [`serve`] (all of it started and stopped), [`cli`].
+#![warn(clippy::unwrap_used)]
+
 pub mod admin;
 pub mod cli;
 pub mod clock;

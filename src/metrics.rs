@@ -50,7 +50,11 @@ impl Metrics {
         }
         if seen.outcome == Outcome::Tripwire {
             counter!("sluis_incidents_total").increment(1);
-            tracing::error!(action = seen.action, from = seen.from.name(), "tripwire: a frame held an identifier after its treatment and was blocked");
+            tracing::error!(
+                action = seen.action,
+                from = seen.from.name(),
+                "tripwire: a frame held an identifier after its treatment and was blocked"
+            );
         }
     }
 

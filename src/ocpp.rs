@@ -1,6 +1,5 @@
 //! The vocabulary of OCPP that every room shares: version, side, kind of frame.
 
-
 pub mod catalogue;
 pub mod frame;
 pub mod json;

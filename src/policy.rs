@@ -69,8 +69,10 @@ impl Namespace {
         // An eMAID is two letters, three letters or digits, and nine more, with separators allowed after the second and fifth.
         let could_be_contract = bare.len() <= 15 && contract(bare.as_bytes()) && stem.bytes().all(|b| b != b'_' && b != b'.');
         let separated = stem.find(['-', '*', ' ']).is_some_and(|at| at != 2 && at != 6);
-        if (prefix && could_be_contract && !separated) || (!prefix && could_be_contract && bare.len() >= 14) {
-            return Err("the namespace could match a contract number (eMAID): end the prefix with _ or . or put a - after its third character or later");
+        if could_be_contract && (if prefix { !separated } else { bare.len() >= 14 }) {
+            return Err(
+                "the namespace could match a contract number (eMAID): end the prefix with _ or . or put a - after its third character or later",
+            );
         }
         Ok(Self { stem, prefix })
     }
@@ -99,7 +101,10 @@ pub(crate) enum Node {
     Number,
     Text(Text),
     Object(Object),
-    List { item: NodeId, min: u32 },
+    List {
+        item: NodeId,
+        min: u32,
+    },
 }
 
 /// What to do with a string.
@@ -112,13 +117,17 @@ pub(crate) enum Text {
     Word(Arc<[String]>),
     Token,
     Ref,
-    Name { max: u32 },
+    Name {
+        max: u32,
+    },
     Scrub,
     Language,
     Pem,
     Hash,
     /// Replaced by a stable one-way code of at most so many characters.
-    Code { max: u32 },
+    Code {
+        max: u32,
+    },
     Component,
     Variable,
     VariableValue,
@@ -156,6 +165,8 @@ pub(crate) enum Role {
     Context,
     Location,
     Format,
+    /// Changes what the number means.
+    Qualifier,
     Value,
     MeterTime,
     Series,
@@ -219,6 +230,7 @@ pub(crate) struct VariableRule {
     pub(crate) readable: bool,
     pub(crate) settable: bool,
     pub(crate) token: bool,
+    pub(crate) secret: bool,
 }
 
 /// A compiled policy: everything the treatment needs, shared by all sessions.

@@ -125,7 +125,10 @@ impl Pseudonym {
         let text = self.as_str().as_bytes();
         let (Some(&mark), Some(digit), Some(rest)) = (text.first(), text.get(1), text.get(2..)) else { return false };
         let shape = match mark {
-            b'Z' => matches!(text.len(), CSMS_LENGTH | EMSP_LENGTH) && rest.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() && !b"ILOU".contains(b)),
+            b'Z' => {
+                matches!(text.len(), CSMS_LENGTH | EMSP_LENGTH)
+                    && rest.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() && !b"ILOU".contains(b))
+            }
             b'F' => text.len() == CSMS_LENGTH && rest.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b)),
             _ => false,
         };
@@ -178,10 +181,22 @@ mod tests {
 
     #[test]
     fn shapes() {
-        for yes in ["Z0123456789ABCDEFGHJ", "z0-1234-5678-9abc defg:hj", "ZO123456789ABCDEFGHJ", "Z0iL3456789ABCDEFGHJ", "F0123456789ABCDEF012"] {
+        for yes in
+            ["Z0123456789ABCDEFGHJ", "z0-1234-5678-9abc defg:hj", "ZO123456789ABCDEFGHJ", "Z0iL3456789ABCDEFGHJ", "F0123456789ABCDEF012"]
+        {
             assert!(Pseudonym::looks_like(yes), "{yes}");
         }
-        for no in ["", "Z", "Z0123456789ABCDEFGH", "Z0123456789ABCDEFGHJK", "ZA123456789ABCDEFGHJ", "Z0123456789ABCDEFGHU", "04A2B3C4D5E6F7", "F0123456789ABCDEFG12", "Z0123456789ABCDEFGHé"] {
+        for no in [
+            "",
+            "Z",
+            "Z0123456789ABCDEFGH",
+            "Z0123456789ABCDEFGHJK",
+            "ZA123456789ABCDEFGHJ",
+            "Z0123456789ABCDEFGHU",
+            "04A2B3C4D5E6F7",
+            "F0123456789ABCDEFG12",
+            "Z0123456789ABCDEFGHé",
+        ] {
             assert!(!Pseudonym::looks_like(no), "{no}");
         }
         let code = Pseudonym::normalised("z7 23456789abcdefghjk").unwrap();

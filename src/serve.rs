@@ -59,9 +59,11 @@ impl Serving {
     /// [`StartError`]; nothing is left bound or locked.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
-        let upstream = config.upstream.as_ref().ok_or_else(|| StartError::Config(vec!["upstream.url: is missing (or --upstream)".to_owned()]))?;
+        let upstream =
+            config.upstream.as_ref().ok_or_else(|| StartError::Config(vec!["upstream.url: is missing (or --upstream)".to_owned()]))?;
         let upstream = dialler(upstream).map_err(|why| StartError::Config(vec![why]))?;
-        let opening = Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
+        let opening =
+            Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
         let listener = bind("listen", config.listen).await?;
@@ -80,7 +82,9 @@ impl Serving {
         for notice in &custody.notices {
             match notice {
                 Notice::KeyCreated => tracing::warn!("a key-encryption key was made in the data directory"),
-                Notice::KeyBesideData => tracing::warn!("the key-encryption key lies beside the data it protects: move it away and name it with keys.kek_file"),
+                Notice::KeyBesideData => {
+                    tracing::warn!("the key-encryption key lies beside the data it protects: move it away and name it with keys.kek_file");
+                }
                 Notice::FirstEpoch => tracing::info!("the first epoch has begun"),
             }
         }

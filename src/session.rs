@@ -99,6 +99,8 @@ struct Pending {
     own: Option<Box<str>>,
     action: &'static str,
     vendor: Option<(String, String)>,
+    /// The settings it names.
+    asked: Box<[Box<str>]>,
     /// Its acknowledgement waits for billing facts.
     settles: bool,
     /// The transaction that it ends, or the epoch of the one that it begins.
@@ -178,6 +180,7 @@ impl Session {
             own: sent.as_ref().map(|_| Box::from(&*frame.id)),
             action,
             vendor: None,
+            asked: Box::default(),
             settles: false,
             ends: None,
             begins: None,
@@ -186,27 +189,16 @@ impl Session {
         let transaction = if from == Side::Station { turn.transaction(action) } else { None };
         let transaction = transaction.map(|id| self.coded_id(&id).unwrap_or(id));
         let epoch = transaction.as_deref().and_then(|t| self.pinned(t, turn.vault));
-        let context = Context {
-            rules,
-            plan,
-            to: from.other(),
-            codes: &*codes,
-            vault: turn.vault,
-            epoch,
-            now: turn.now,
-            vendor: None,
-        };
+        let context =
+            Context { rules, plan, to: from.other(), codes: &*codes, vault: turn.vault, epoch, now: turn.now, asked: &[], vendor: None };
         let treated = if call.crosses {
             treat::frame(&context, &mut self.memory, turn.text, (frame.id_span.clone(), sent.as_deref()), frame.rest, call.request)
         } else {
             // Nobody needs it; but what cannot be read is refused as such.
             turn.readable().map(|()| Treated::withheld())
         };
-        let treated = match treated {
-            Ok(treated) => treated,
-            Err(_) => {
-                return turn.refuse(action, violation(self.version), Outcome::Refused);
-            }
+        let Ok(treated) = treated else {
+            return turn.refuse(action, violation(self.version), Outcome::Refused);
         };
         let outcome = if treated.tally.foreign > 0 {
             Outcome::ForeignIdentifier
@@ -230,6 +222,9 @@ impl Session {
         let mut step = Step { seen: Some(turn.seen(action, outcome, &treated.tally)), ..Step::default() };
         let Treated { frame: outgoing, payload, tally, .. } = treated;
         let mut pending = Pending { vendor: tally.vendor, ..pending };
+        if from == Side::Csms && names_settings(action) {
+            pending.asked = treat::asked(turn.payload());
+        }
         if from == Side::Station && is_transaction_message(action) {
             pending.settles = true;
             step.facts.push(Fact {
@@ -327,8 +322,17 @@ impl Session {
         let plan: &Plan = rules.plan(self.version);
         let call = plan.call(caller, pending.action).and_then(|(_, call)| call);
         let vendor = pending.vendor.as_ref().and_then(|known| plan.vendors.get(known)?[caller as usize].as_ref());
-        let context =
-            Context { rules, plan, to: caller, codes: &*codes, vault: turn.vault, epoch: None, now: turn.now, vendor };
+        let context = Context {
+            rules,
+            plan,
+            to: caller,
+            codes: &*codes,
+            vault: turn.vault,
+            epoch: None,
+            now: turn.now,
+            asked: &pending.asked,
+            vendor,
+        };
         let id = pending.own.as_deref().unwrap_or(&pending.sent);
         let treated = match call {
             _ if frame.kind == Kind::CallError => treat::error(&context, &self.memory, turn.text, frame, id),
@@ -424,8 +428,17 @@ impl Session {
         };
         let codes = Arc::clone(&self.codes);
         let plan = rules.plan(self.version);
-        let context =
-            Context { rules, plan, to: from.other(), codes: &*codes, vault: turn.vault, epoch: None, now: turn.now, vendor: None };
+        let context = Context {
+            rules,
+            plan,
+            to: from.other(),
+            codes: &*codes,
+            vault: turn.vault,
+            epoch: None,
+            now: turn.now,
+            asked: &[],
+            vendor: None,
+        };
         let Ok(treated) = treat::error(&context, &self.memory, turn.text, frame, &sent) else {
             return turn.only_seen("other", Outcome::Refused);
         };
@@ -549,6 +562,11 @@ impl<'a> Turn<'a> {
 /// The messages that make up a bill.
 fn is_transaction_message(action: &str) -> bool {
     matches!(action, "StartTransaction" | "StopTransaction" | "MeterValues" | "TransactionEvent")
+}
+
+/// The messages whose answers name the settings again that were asked for.
+fn names_settings(action: &str) -> bool {
+    matches!(action, "GetVariables" | "SetVariables" | "SetVariableMonitoring" | "GetConfiguration")
 }
 
 /// The code for a message that breaks the grammar (OCPP-J 1.6 §4.2.3; OCPP 2.1 Part 4 §4.3).

@@ -8,8 +8,8 @@ mod tripwire;
 use crate::clock::Timestamp;
 use crate::identity::{Codes, Declared, Epoch, Identifier, Reveal, Sighting};
 use crate::ocpp::frame::Frame;
-use crate::ocpp::{Kind, Side};
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
+use crate::ocpp::{Kind, Side};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, Rules, Special, Text, VariableRule};
 use meter::{Sample, Series};
 use std::borrow::Cow;
@@ -86,6 +86,8 @@ pub(crate) struct Context<'a> {
     /// The epoch that the frame's transaction is pinned to.
     pub(crate) epoch: Option<Epoch>,
     pub(crate) now: Timestamp,
+    /// The names of settings that the CALL asked for, lower case: an answer may name them again, known or not.
+    pub(crate) asked: &'a [Box<str>],
     /// The vendor message that the frame is the answer to.
     pub(crate) vendor: Option<&'a CallPlan>,
 }
@@ -160,6 +162,59 @@ pub(crate) fn frame(
     Ok(Treated { verdict, frame: Outgoing { text: out }, payload, changed: copied > 0, tally })
 }
 
+/// The names of settings in a CALL of the central system: its `name`, `instance` and `key` members, at most [`MAX_ASKED`].
+pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
+    fn walk(cursor: &mut Cursor<'_>, named: bool, found: &mut Vec<Box<str>>) -> Result<(), Unreadable> {
+        match cursor.shape()? {
+            Shape::Object => {
+                cursor.enter()?;
+                if !cursor.take(b'}') {
+                    loop {
+                        let key = cursor.string()?;
+                        let named = matches!(&*cursor.content(&key), "name" | "instance" | "key");
+                        cursor.take(b':');
+                        walk(cursor, named, found)?;
+                        if !cursor.take(b',') {
+                            cursor.take(b'}');
+                            break;
+                        }
+                    }
+                }
+                cursor.leave();
+            }
+            Shape::Array => {
+                cursor.enter()?;
+                if !cursor.take(b']') {
+                    loop {
+                        walk(cursor, named, found)?;
+                        if !cursor.take(b',') {
+                            cursor.take(b']');
+                            break;
+                        }
+                    }
+                }
+                cursor.leave();
+            }
+            Shape::String => {
+                let token = cursor.string()?;
+                if named && found.len() < MAX_ASKED {
+                    found.push(cursor.content(&token).into());
+                }
+            }
+            _ => drop(cursor.skip()?),
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    let mut payload = payload;
+    // What cannot be read was refused before.
+    let _ = walk(&mut payload, false, &mut found);
+    found.into()
+}
+
+/// Names of settings remembered of one CALL. Stations report far smaller limits on the items of a message.
+const MAX_ASKED: usize = 128;
+
 /// Treats a CALLERROR or CALLRESULTERROR: the code is kept if the standard has it, the details never cross, and the description goes up
 /// only where free text has a purpose, scrubbed; a station that quotes the whole request in it would quote a restored card number.
 /// `id` is the message id that the recipient knows.
@@ -210,9 +265,21 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
 
 /// The error codes of OCPP-J 1.6 §4.2.3 and OCPP 2.1 Part 4 §4.3.
 const ERROR_CODES: [&str; 15] = [
-    "NotImplemented", "NotSupported", "InternalError", "ProtocolError", "SecurityError", "FormationViolation", "FormatViolation",
-    "PropertyConstraintViolation", "OccurenceConstraintViolation", "OccurrenceConstraintViolation", "TypeConstraintViolation",
-    "GenericError", "MessageTypeNotSupported", "RpcFrameworkError", "TimeoutError",
+    "NotImplemented",
+    "NotSupported",
+    "InternalError",
+    "ProtocolError",
+    "SecurityError",
+    "FormationViolation",
+    "FormatViolation",
+    "PropertyConstraintViolation",
+    "OccurenceConstraintViolation",
+    "OccurrenceConstraintViolation",
+    "TypeConstraintViolation",
+    "GenericError",
+    "MessageTypeNotSupported",
+    "RpcFrameworkError",
+    "TimeoutError",
 ];
 
 /// A frame passed on as it is, which only a policy that observes does.
@@ -393,7 +460,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let whole = self.mark();
         let context = self.context;
         // Readings without samples are no readings.
-        let min = if matches!(&context.plan.nodes[item as usize], Node::Object(o) if matches!(o.special, Special::Meter | Special::Sampled)) { min.max(1) } else { min };
+        let min = if matches!(&context.plan.nodes[item as usize], Node::Object(o) if matches!(o.special, Special::Meter | Special::Sampled))
+        {
+            min.max(1)
+        } else {
+            min
+        };
         self.cursor.enter()?;
         let inside = self.cursor.at();
         let (mut kept, mut dropped, mut end) = (0, 0, inside);
@@ -539,6 +611,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             let mut there = Cursor::new(&self.cursor.text()[span.clone()]);
             there.string().ok().map(|token| there.content(&token).into_owned())
         };
+        let meaning = matches!(role, Role::Measurand | Role::Location | Role::Format | Role::Qualifier);
+        self.sample.garbled |= meaning && verdict == Withheld;
         match role {
             Role::Measurand => self.sample.measurand = Some(text().unwrap_or_default()),
             Role::Context => self.sample.context = text(),
@@ -554,7 +628,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 return Kept;
             }
             Role::MeterTime => self.reading.seconds = text().and_then(|t| text::time(&t)),
-            Role::Series | Role::None => {}
+            Role::Qualifier | Role::Series | Role::None => {}
         }
         verdict
     }
@@ -617,7 +691,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         match special {
             Special::Sampled => {
                 let sample = std::mem::take(&mut self.sample);
-                let passes = enabled.has(sample.purpose());
+                let passes = enabled.has(sample.purpose()) && !sample.garbled;
                 if passes {
                     self.reading.kept = true;
                     let event = self.series().1;
@@ -637,7 +711,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 let fine = reading.boundary
                     || !self.up()
                     || enabled.has(Purpose::SmartCharging)
-                    || (self.memory.series.permits(series, seconds) && !self.tally.notes.contains(&(series, seconds.div_euclid(meter::SLOT) * meter::SLOT)));
+                    || (self.memory.series.permits(series, seconds)
+                        && !self.tally.notes.contains(&(series, seconds.div_euclid(meter::SLOT) * meter::SLOT)));
                 if fine && !reading.boundary {
                     self.tally.notes.push((series, seconds.div_euclid(meter::SLOT) * meter::SLOT));
                 } else if !fine {
@@ -656,9 +731,13 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             return known;
         }
         let payload = Cursor::inside(self.cursor.text(), self.start);
-        let transaction = payload.peek("transactionInfo").and_then(|span| Cursor::new(&payload.text()[span]).peek_string("transactionId").map(Cow::into_owned));
+        let transaction = payload
+            .peek("transactionInfo")
+            .and_then(|span| Cursor::new(&payload.text()[span]).peek_string("transactionId").map(Cow::into_owned));
         let named = transaction.or_else(|| {
-            ["connectorId", "evseId", "transactionId"].iter().find_map(|name| payload.peek(name).map(|span| payload.text()[span].to_owned()))
+            ["connectorId", "evseId", "transactionId"]
+                .iter()
+                .find_map(|name| payload.peek(name).map(|span| payload.text()[span].to_owned()))
         });
         let event = payload.peek_string("eventType");
         let boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
@@ -692,6 +771,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Hash if text::is_digest(content) => keep(!self.memory.watch.knows(content)),
             Text::Hash | Text::Ref => self.reference(span, content),
             Text::Token => self.token(span, content),
+            Text::Name { max } if self.was_asked(content) => keep(content.chars().count() <= *max as usize),
             Text::Name { max } => keep(content.chars().count() <= *max as usize && self.is_plain_name(content)),
             Text::Scrub => {
                 let clean = text::scrub(content, |word| self.memory.watch.knows(word));
@@ -707,15 +787,21 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 self.tally.replaced += 1;
                 Kept
             }
-            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase())),
+            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase()) || self.was_asked(content)),
             Text::Variable => {
                 let name = content.to_ascii_lowercase();
-                keep(self.variable.is_some() || self.context.rules.components.values().any(|c| c.contains_key(&name)))
+                let standard = || self.context.rules.components.values().any(|c| c.contains_key(&name));
+                keep(self.variable.is_some() || standard() || self.was_asked(content))
             }
-            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase())),
+            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase()) || self.was_asked(content)),
             Text::VariableValue => self.setting(span, content),
             Text::VendorData => self.nested(span, content),
         }
+    }
+
+    /// Whether the central system itself has just named this setting: then its name is nothing new to it.
+    fn was_asked(&self, content: &str) -> bool {
+        self.context.asked.iter().any(|name| name.eq_ignore_ascii_case(content)) && !self.memory.watch.knows(content)
     }
 
     fn is_plain_name(&self, content: &str) -> bool {
@@ -794,7 +880,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let Some(rule) = self.variable else {
             // A setting that the catalogue does not know goes down if it is a switch, a number or a plain word: nothing that could be
             // an address or plant an identifier. It never goes up.
-            let plain = text::is_setting(content) || (content.len() <= 20 && self.is_plain_name(content) && !content.contains(['.', '/', ':']));
+            let plain =
+                text::is_setting(content) || (content.len() <= 20 && self.is_plain_name(content) && !content.contains(['.', '/', ':']));
             if self.up() {
                 return Withheld;
             }
@@ -810,8 +897,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             return if crosses { self.token(span, content) } else { Withheld };
         }
         if !self.up() {
-            self.tally.forbidden += u32::from(!rule.settable);
-            return if rule.settable { Kept } else { Withheld };
+            // A password that could be a card number could plant one; the standard asks for 16 characters at least (OCPP 1.6 security
+            // white paper §5.2, OCPP 2.1 Part 2 A00).
+            let planted = rule.secret && (content.len() < 16 || (content.len() == 20 && content.bytes().all(|b| b.is_ascii_hexdigit())));
+            let crosses = rule.settable && !planted;
+            self.tally.forbidden += u32::from(!crosses);
+            return if crosses { Kept } else { Withheld };
         }
         let words = |fits: &dyn Fn(&str) -> bool| content.len() <= 2500 && content.split(',').map(str::trim).all(fits);
         let crosses = rule.readable

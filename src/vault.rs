@@ -16,8 +16,8 @@ use crate::secret::Sensitive;
 use crate::store::{Op, Sizes, Store, StoreError, VaultRow};
 use cache::Cache;
 use std::sync::Arc;
-pub use tally::VaultCounts;
 use tally::Tally;
+pub use tally::VaultCounts;
 
 /// Identifiers kept in memory, known to be on the disk: some 20 MB when full. Those beyond it cost a read of microseconds.
 pub const KNOWN: usize = 65_536;
@@ -72,14 +72,7 @@ struct Inner {
 impl Vault {
     /// A vault over a store and the keys that open it.
     pub fn new(store: Store, keys: Arc<Keyring>, entropy: Arc<dyn Entropy>) -> Self {
-        let inner = Inner {
-            store,
-            keys,
-            entropy,
-            known: Cache::new(KNOWN),
-            pins: Cache::new(PINS),
-            tally: Tally::default(),
-        };
+        let inner = Inner { store, keys, entropy, known: Cache::new(KNOWN), pins: Cache::new(PINS), tally: Tally::default() };
         Self { inner: Arc::new(inner) }
     }
 

@@ -6,13 +6,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that import no runtime, file, socket, clock or logger.
-const PURE: &[&str] = &["secret", "ocpp", "pseudonym", "identity", "keys", "seal", "policy", "treat", "session", "charging", "cdr", "stats"];
+const PURE: &[&str] =
+    &["secret", "ocpp", "pseudonym", "identity", "keys", "seal", "policy", "treat", "session", "charging", "cdr", "stats"];
 /// What a pure room may not name.
-const SHELL: &[&str] = &["tokio", "std::fs", "std::net", "std::env", "std::thread", "Instant::now", "SystemTime", "tracing::", "metrics::", "rusqlite", "crate::clock::now", "println!", "eprintln!"];
+const SHELL: &[&str] = &[
+    "tokio",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "tracing::",
+    "metrics::",
+    "rusqlite",
+    "crate::clock::now",
+    "println!",
+    "eprintln!",
+];
 /// The rooms of the pure half, lowest first: each imports only what stands before it. `clock` lends its `Timestamp` to all.
 const ORDER: &[&str] = &["secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session"];
 /// Rooms that may handle clear identifiers (`crate::secret`, `crate::identity`).
-const MAY_NAME_A_SECRET: &[&str] = &["secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli", "custody", "codes"];
+const MAY_NAME_A_SECRET: &[&str] = &[
+    "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",
+    "custody", "codes",
+];
 /// The only way to make a frame that a socket accepts.
 const SOCKET_WORDS: &str = "Outgoing { text";
 
@@ -97,7 +115,11 @@ fn only_the_treatment_makes_an_outgoing_frame() {
     for (room, files) in sources() {
         for (path, code) in files {
             assert!(room == "treat" || !code.contains(SOCKET_WORDS), "{}", path.display());
-            assert!(["treat", "session"].contains(&room.as_str()) || !code.contains("Outgoing::own"), "{}: {room} words a frame itself", path.display());
+            assert!(
+                ["treat", "session"].contains(&room.as_str()) || !code.contains("Outgoing::own"),
+                "{}: {room} words a frame itself",
+                path.display()
+            );
         }
     }
 }

@@ -60,7 +60,13 @@ async fn nothing_on_the_disk_names_anybody() {
             let base64 = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, bytes).into_bytes();
             let reversed = raw.iter().rev().copied().collect();
             needles.extend([card.clone().into_bytes(), card.to_lowercase().into_bytes(), separated.into_bytes(), reversed]);
-            needles.extend([hex(card.as_bytes()).into_bytes(), hex(card.as_bytes()).to_uppercase().into_bytes(), base64(card.as_bytes()), base64(&raw), raw]);
+            needles.extend([
+                hex(card.as_bytes()).into_bytes(),
+                hex(card.as_bytes()).to_uppercase().into_bytes(),
+                base64(card.as_bytes()),
+                base64(&raw),
+                raw,
+            ]);
         }
         assert!(bytes.len() > 100_000, "something to scan");
         let found = aho_corasick::AhoCorasick::new(&needles).unwrap().find(&bytes);
@@ -73,7 +79,12 @@ async fn nothing_on_the_disk_names_anybody() {
 
 /// Everything in the data directory but the key file.
 fn files(dir: &Path) -> Vec<u8> {
-    fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|path| !path.ends_with("kek")).flat_map(|path| fs::read(path).unwrap()).collect()
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| !path.ends_with("kek"))
+        .flat_map(|path| fs::read(path).unwrap())
+        .collect()
 }
 
 #[tokio::test]

@@ -210,7 +210,8 @@ fn the_card_list_is_converted_and_restorable() {
     let dir = tempfile::tempdir().unwrap();
     let custody = open(dir.path(), Role::Beside).unwrap();
     let many = if cfg!(debug_assertions) { 3_000 } else { 100_000 };
-    let list: String = (0..many).map(|n| format!("{:02X}:{:02X}:{:02X}:{:02X}\r\n", n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255)).collect();
+    let list: String =
+        (0..many).map(|n| format!("{:02X}:{:02X}:{:02X}:{:02X}\r\n", n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255)).collect();
     let convert = |custody: &Custody, list: &str, epoch| {
         let mut printed = Vec::new();
         let done = custody.codes(list.as_bytes(), &mut printed, epoch).unwrap();
@@ -251,7 +252,12 @@ fn nothing_prints_a_secret() {
     custody.vault.record_blocking(std::slice::from_ref(&seen)).unwrap();
     let row = custody.store().vault_row(&seen.code).unwrap().unwrap();
     let kek = fs::read_to_string(dir.path().join(KEK_FILE)).unwrap();
-    let printed = format!("{custody:?} {:?} {seen:?} {:?} {row:?} {:?}", custody.keys, seen.identifier.canonical, custody.store().epochs().unwrap()[0].epoch);
+    let printed = format!(
+        "{custody:?} {:?} {seen:?} {:?} {row:?} {:?}",
+        custody.keys,
+        seen.identifier.canonical,
+        custody.store().epochs().unwrap()[0].epoch
+    );
     for secret in ["04A2B3C4", "04a2b3c4", kek.trim()] {
         assert!(!printed.contains(secret), "{printed}");
     }

@@ -171,7 +171,8 @@ async fn a_full_database_stops_acknowledging_and_recovers() {
     assert_eq!((error, custody.store().trouble()), (StoreError::Full, Some(StoreError::Full)));
     let mut failed = 0;
     for n in 0..200 {
-        failed += usize::from(custody.vault.record(&[seen(&custody, &format!("visitor {n}"))]).await == Err(VaultError::Store(StoreError::Full)));
+        failed +=
+            usize::from(custody.vault.record(&[seen(&custody, &format!("visitor {n}"))]).await == Err(VaultError::Store(StoreError::Full)));
     }
     assert!(failed > 0);
     assert_eq!(custody.journal.after(0, 1000).unwrap().len(), stored, "exactly what was acknowledged");
@@ -185,7 +186,11 @@ async fn a_full_database_stops_acknowledging_and_recovers() {
 #[tokio::test]
 async fn a_full_disk_stops_acknowledging_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(dir.path()).output().is_ok_and(|out| out.status.success());
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(dir.path())
+        .output()
+        .is_ok_and(|out| out.status.success());
     if !mounted {
         return; // the limit above tests the same path
     }
@@ -290,7 +295,8 @@ fn figures() {
     });
     report("record, known", 200_000, start);
     custody.vault.forget_memory();
-    let recorded: Vec<_> = (0..20_000).map(|n| custody.keys.code(&Identifier::from_wire(&format!("{n:08X}"), Declared::Undeclared), None)).collect();
+    let recorded: Vec<_> =
+        (0..20_000).map(|n| custody.keys.code(&Identifier::from_wire(&format!("{n:08X}"), Declared::Undeclared), None)).collect();
     let start = std::time::Instant::now();
     assert!(recorded.iter().all(|code| custody.vault.reveal(code).is_some()));
     report("reveal from the disk", recorded.len(), start);

@@ -63,7 +63,10 @@ fn a_code_is_a_valid_id_tag_and_differs_per_domain_and_epoch() {
         assert_eq!(ring.recognise_in(&nl, all[2].as_str()), Some(all[2]));
         assert_eq!(ring.recognise_in(&de, all[2].as_str()), None);
         assert_eq!(ring.recognise(all[2].as_str()), None);
-        assert_ne!(Class::from_byte(b'R'), Some(Identifier::from_wire(code.as_str(), Declared::Undeclared).class).filter(|_| alphabet == Alphabet::Base32));
+        assert_ne!(
+            Class::from_byte(b'R'),
+            Some(Identifier::from_wire(code.as_str(), Declared::Undeclared).class).filter(|_| alphabet == Alphabet::Base32)
+        );
     }
 }
 

@@ -36,7 +36,8 @@ fn one_card_has_one_code_in_every_version_and_spelling() {
 
 #[test]
 fn untouched_bytes_stay_as_they_were() {
-    let frame = " [2 , \"h1\",\"StatusNotification\", { \"connectorId\" : 1.0e0,\r\n\"errorCode\":\"NoErr\\u006fr\" , \"status\":\"Charging\"} ] ";
+    let frame =
+        " [2 , \"h1\",\"StatusNotification\", { \"connectorId\" : 1.0e0,\r\n\"errorCode\":\"NoErr\\u006fr\" , \"status\":\"Charging\"} ] ";
     assert_eq!(Lock::new(Version::V16).station_sends(frame), frame);
     let boot = r#"[2,"b","BootNotification",{"chargePointVendor":"Ven dor","chargePointModel":"M-1"}]"#;
     assert_eq!(Lock::new(Version::V16).station_sends(boot), boot);
@@ -69,10 +70,14 @@ fn a_session_is_billed_from_what_crosses() {
     let (_, step) = lock.pass(Side::Csms, br#"[3,"1",{"transactionId":42,"idTagInfo":{"status":"Accepted"}}]"#);
     assert!(step.settles);
     let meter = |t: &str, v: &str| {
-        format!(r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"80","measurand":"SoC"}},{{"value":"16.1","measurand":"Current.Import","phase":"L1"}}]}}]}}]"#)
+        format!(
+            r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"80","measurand":"SoC"}},{{"value":"16.1","measurand":"Current.Import","phase":"L1"}}]}}]}}]"#
+        )
     };
     let kept = |t: &str, v: &str| {
-        format!(r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}}]}}]}}]"#)
+        format!(
+            r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}}]}}]}}]"#
+        )
     };
     assert_eq!(lock.station_sends(&meter("2026-11-24T10:15:00Z", "1500")), kept("2026-11-24T10:15:00Z", "1500"));
     assert_eq!(lock.answered_here(Side::Station, &meter("2026-11-24T10:16:00Z", "1600")), r#"[3,"2",{}]"#);
@@ -90,7 +95,9 @@ fn a_session_is_billed_from_what_crosses() {
 #[test]
 fn signed_meter_data_is_withheld_whole_however_it_comes() {
     let mut lock = Lock::new(Version::V16);
-    for value in [r#""OCMF|{\"ID\":\"04A2B3C4D5E6F7\"}|{}","format":"SignedData""#, r#""T0NNRnx7IklEIjoiMDRBMkIzQzQifQ==""#, r#""4F434D46""#] {
+    for value in
+        [r#""OCMF|{\"ID\":\"04A2B3C4D5E6F7\"}|{}","format":"SignedData""#, r#""T0NNRnx7IklEIjoiMDRBMkIzQzQifQ==""#, r#""4F434D46""#]
+    {
         let frame = format!(
             r#"[2,"s","StopTransaction",{{"transactionId":1,"meterStop":5,"timestamp":"2026-11-24T11:00:00Z","transactionData":[{{"timestamp":"2026-11-24T11:00:00Z","sampledValue":[{{"value":{value}}},{{"value":"5","context":"Transaction.End"}}]}}]}}]"#
         );
@@ -141,7 +148,10 @@ fn a_forged_or_erased_code_is_refused() {
         r#"[3,"r",{"status":"Rejected"}]"#
     );
     let forged = format!("{}0", &code[..19]);
-    assert!(forged == code || fresh.answered_here(Side::Csms, &format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{forged}"}}]"#)).contains("Rejected"));
+    assert!(
+        forged == code
+            || fresh.answered_here(Side::Csms, &format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{forged}"}}]"#)).contains("Rejected")
+    );
 }
 
 #[test]
@@ -160,7 +170,9 @@ fn a_message_id_that_holds_a_card_goes_up_as_a_code_and_comes_back() {
 fn a_transaction_id_that_holds_a_card_is_restored_on_the_way_back() {
     let mut lock = Lock::new(Version::V201);
     let event = |id: &str| {
-        format!(r#"[2,"t","TransactionEvent",{{"eventType":"Started","timestamp":"2026-11-24T10:00:00Z","triggerReason":"Authorized","seqNo":0,"transactionInfo":{{"transactionId":"{id}"}}}}]"#)
+        format!(
+            r#"[2,"t","TransactionEvent",{{"eventType":"Started","timestamp":"2026-11-24T10:00:00Z","triggerReason":"Authorized","seqNo":0,"transactionInfo":{{"transactionId":"{id}"}}}}]"#
+        )
     };
     let seen = lock.station_sends(&event("tx-04A2B3C4D5E6F7-1"));
     assert!(!seen.contains("04A2B3C4"), "{seen}");
@@ -187,10 +199,21 @@ fn a_call_error_does_not_quote_a_restored_card() {
 #[test]
 fn every_bad_frame_gets_exactly_one_answer_and_nothing_crosses() {
     for bad in [
-        &b"\xff\xfe"[..], b"", b"{}", b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\"}", b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\",}]",
-        b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\",\"idTag\":\"1\"}]", b"[2,\"x\",\"Authorize\",{\"idTag\":{\"a\":1}}]",
-        b"[2,\"x\",\"Authorize\",{\"idTag\":\"\\ud800\"}]", b"[2,\"x\",\"Authorize\",[]]", b"[2,\"x\",\"Authorize\",{}]]", b"[2,\"x\",\"Unheard\",{}]",
-        b"[2,\"x\",\"RemoteStartTransaction\",{\"idTag\":\"1\"}]", b"[7,\"x\",\"Authorize\",{}]", b"[2,5,\"Heartbeat\",{}]", b"[2,\"x\",\"BootNotification-Signed\",{}]",
+        &b"\xff\xfe"[..],
+        b"",
+        b"{}",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\"}",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\",}]",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":\"04A2B3C4\",\"idTag\":\"1\"}]",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":{\"a\":1}}]",
+        b"[2,\"x\",\"Authorize\",{\"idTag\":\"\\ud800\"}]",
+        b"[2,\"x\",\"Authorize\",[]]",
+        b"[2,\"x\",\"Authorize\",{}]]",
+        b"[2,\"x\",\"Unheard\",{}]",
+        b"[2,\"x\",\"RemoteStartTransaction\",{\"idTag\":\"1\"}]",
+        b"[7,\"x\",\"Authorize\",{}]",
+        b"[2,5,\"Heartbeat\",{}]",
+        b"[2,\"x\",\"BootNotification-Signed\",{}]",
         format!("[2,\"x\",\"DataTransfer\",{{\"vendorId\":\"v\",\"data\":{}1{}}}]", "[".repeat(500), "]".repeat(500)).as_bytes(),
     ] {
         let mut lock = Lock::new(Version::V16);
@@ -228,13 +251,16 @@ fn unknown_vendors_and_their_messages_are_refused_as_the_standard_says() {
 fn a_transaction_keeps_the_epoch_it_started_in() {
     let mut lock = Lock::new(Version::V16);
     let code = lock.station_authorizes(CARD);
-    lock.station_sends(&format!(r#"[2,"1","StartTransaction",{{"connectorId":1,"idTag":"{CARD}","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}}]"#));
+    lock.station_sends(&format!(
+        r#"[2,"1","StartTransaction",{{"connectorId":1,"idTag":"{CARD}","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}}]"#
+    ));
     lock.csms_sends(r#"[3,"1",{"transactionId":7,"idTagInfo":{"status":"Accepted"}}]"#);
     // The keys rotate; the station reconnects and stops without booting.
     let mut later = Lock::with(Version::V16, strict(), Arc::new(keyring(&[0, 1], 1)));
     later.vault.pins = lock.vault.pins.clone();
     assert_ne!(later.station_authorizes(CARD), code);
-    let stop = format!(r#"[2,"2","StopTransaction",{{"idTag":"{CARD}","transactionId":7,"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
+    let stop =
+        format!(r#"[2,"2","StopTransaction",{{"idTag":"{CARD}","transactionId":7,"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
     assert_eq!(later.station_sends(&stop), stop.replace(CARD, &code));
 }
 
@@ -248,4 +274,43 @@ fn the_observing_policy_changes_nothing_and_says_what_it_would_have_done() {
     assert_eq!(step.seen.unwrap().outcome, Outcome::Treated);
     let answer = format!(r#"[3,"tag-{CARD}",{{"idTagInfo":{{"status":"Accepted"}}}}]"#);
     assert_eq!(lock.csms_sends(&answer), answer);
+}
+
+#[test]
+fn a_number_whose_unit_had_to_be_withheld_does_not_go_on_as_another() {
+    let text = r#"
+        name = "load"
+        [csms]
+        purposes = ["charge", "bill", "operate", "smart-charging"]
+        [station]
+        purposes = ["charge", "bill", "operate"]"#;
+    let rules = Arc::new(sluis::policy::Rules::compile(text, vec![]).unwrap());
+    let mut lock = Lock::with(Version::V16, rules, Arc::new(keyring(&[0], 0)));
+    for odd in [r#""unit":"furlong""#, r#""measurand":"Speed""#, r#""phase":"L9""#, r#""location":"Moon""#] {
+        let frame = format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"5",{odd}}},{{"value":"7"}}]}}]}}]"#
+        );
+        let seen = lock.station_sends(&frame);
+        assert!(seen.contains(r#""sampledValue":[{"value":"7"}]"#), "{seen}");
+    }
+}
+
+#[test]
+fn the_answer_to_an_unlisted_setting_keeps_its_name_and_withholds_its_value() {
+    let mut lock = Lock::new(Version::V201);
+    let names = r#""component":{"name":"VendorCtrlr"},"variable":{"name":"Secret04A2B3C4"}"#;
+    lock.csms_sends(&format!(r#"[2,"g","GetVariables",{{"getVariableData":[{{{names}}}]}}]"#));
+    let seen = lock.station_sends(&format!(
+        r#"[3,"g",{{"getVariableResult":[{{"attributeStatus":"Accepted","attributeValue":"04A2B3C4",{names}}}]}}]"#
+    ));
+    assert_eq!(seen, format!(r#"[3,"g",{{"getVariableResult":[{{"attributeStatus":"Accepted",{names}}}]}}]"#));
+    let mut lock = Lock::new(Version::V16);
+    lock.csms_sends(r#"[2,"g","GetConfiguration",{"key":["VendorKey","HeartbeatInterval"]}]"#);
+    let seen = lock.station_sends(
+        r#"[3,"g",{"configurationKey":[{"key":"VendorKey","readonly":false,"value":"04A2B3C4"},{"key":"HeartbeatInterval","readonly":false,"value":"300"},{"key":"Other","readonly":true,"value":"1"}]}]"#,
+    );
+    assert_eq!(
+        seen,
+        r#"[3,"g",{"configurationKey":[{"key":"VendorKey","readonly":false},{"key":"HeartbeatInterval","readonly":false,"value":"300"}]}]"#
+    );
 }

@@ -170,7 +170,9 @@ impl<'a> Reader<'a> {
         match self.find(key) {
             None => Vec::new(),
             Some(Found::Words(_, words)) => words.split(',').map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect(),
-            Some(Found::File(Value::Array(values))) if values.iter().all(Value::is_str) => values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+            Some(Found::File(Value::Array(values))) if values.iter().all(Value::is_str) => {
+                values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+            }
             Some(Found::File(_)) => {
                 self.mistake(key, "must be a list of texts");
                 Vec::new()

@@ -119,7 +119,11 @@ fn station(path: &str) -> Option<(String, String)> {
         }
     }
     let decoded = String::from_utf8(decoded).ok()?;
-    let fine = raw.len() <= MAX_STATION_ID && !decoded.contains("..") && decoded != "." && !decoded.contains(['/', '\\']) && !decoded.chars().any(char::is_control);
+    let fine = raw.len() <= MAX_STATION_ID
+        && !decoded.contains("..")
+        && decoded != "."
+        && !decoded.contains(['/', '\\'])
+        && !decoded.chars().any(char::is_control);
     fine.then(|| (raw.to_owned(), decoded))
 }
 
@@ -127,7 +131,9 @@ fn station(path: &str) -> Option<(String, String)> {
 pub async fn accept<S: AsyncWrite + Unpin>(socket: &mut S, key: &str, version: Option<Version>) -> std::io::Result<()> {
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
     let protocol = version.map_or(String::new(), |v| format!("Sec-WebSocket-Protocol: {}\r\n", v.subprotocol()));
-    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}\r\n");
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
+    );
     socket.write_all(answer.as_bytes()).await?;
     socket.flush().await
 }

@@ -87,7 +87,14 @@ enum Event {
 }
 
 /// Relays until either side ends, and says why it ended.
-pub(super) async fn run<A, B>(gateway: &Gateway, version: Version, station_id: &str, mut station: Hop<A>, mut csms: Hop<B>, displaced: Arc<Notify>) -> (Ending, Traffic)
+pub(super) async fn run<A, B>(
+    gateway: &Gateway,
+    version: Version,
+    station_id: &str,
+    mut station: Hop<A>,
+    mut csms: Hop<B>,
+    displaced: Arc<Notify>,
+) -> (Ending, Traffic)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -131,7 +138,8 @@ where
             Event::Came(from, Some(Err(error))) => break failed(from, &error),
             Event::Came(from, None) => break (Ending::closed_by(from), 1006),
             Event::Tick => {
-                let silent = [Side::Station, Side::Csms].into_iter().find(|side| heard[*side as usize].elapsed() > gateway.settings.idle_limit);
+                let silent =
+                    [Side::Station, Side::Csms].into_iter().find(|side| heard[*side as usize].elapsed() > gateway.settings.idle_limit);
                 if let Some(side) = silent {
                     break (Ending::silent(side), 1001);
                 }
@@ -213,7 +221,9 @@ fn failed(side: Side, error: &Error) -> (Ending, u16) {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => (Ending::TooBig, 1009),
         Error::Utf8(_) => (Ending::NotUtf8, 1007),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => (Ending::lost(side), 1006),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => {
+            (Ending::lost(side), 1006)
+        }
         Error::Protocol(_) => (Ending::Protocol, 1002),
         Error::WriteBufferFull(_) => (Ending::Slow, 1008),
         _ => (Ending::lost(side), 1006),

@@ -101,11 +101,25 @@ impl Upstream {
     ///
     /// # Errors
     /// [`NoUpstream`], which says what to answer the station.
-    pub async fn dial(&self, raw_id: &str, authorization: Option<&[u8]>, offer: &[Version], nonce: [u8; 16]) -> Result<Dialled, NoUpstream> {
-        tokio::time::timeout(self.patience, self.handshake(raw_id, authorization, offer, nonce)).await.map_err(|_| NoUpstream::Unreachable)?
+    pub async fn dial(
+        &self,
+        raw_id: &str,
+        authorization: Option<&[u8]>,
+        offer: &[Version],
+        nonce: [u8; 16],
+    ) -> Result<Dialled, NoUpstream> {
+        tokio::time::timeout(self.patience, self.handshake(raw_id, authorization, offer, nonce))
+            .await
+            .map_err(|_| NoUpstream::Unreachable)?
     }
 
-    async fn handshake(&self, raw_id: &str, authorization: Option<&[u8]>, offer: &[Version], nonce: [u8; 16]) -> Result<Dialled, NoUpstream> {
+    async fn handshake(
+        &self,
+        raw_id: &str,
+        authorization: Option<&[u8]>,
+        offer: &[Version],
+        nonce: [u8; 16],
+    ) -> Result<Dialled, NoUpstream> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|_| NoUpstream::Unreachable)?;
         // Frames are written whole; waiting for more would only add latency.
         let _ = tcp.set_nodelay(true);
@@ -144,7 +158,11 @@ impl Upstream {
     }
 }
 
-async fn exchange<S: AsyncReadExt + AsyncWriteExt + Unpin>(socket: &mut S, request: &[u8], answer: &mut Vec<u8>) -> Result<usize, NoUpstream> {
+async fn exchange<S: AsyncReadExt + AsyncWriteExt + Unpin>(
+    socket: &mut S,
+    request: &[u8],
+    answer: &mut Vec<u8>,
+) -> Result<usize, NoUpstream> {
     socket.write_all(request).await.map_err(|_| NoUpstream::Unreachable)?;
     socket.flush().await.map_err(|_| NoUpstream::Unreachable)?;
     loop {
@@ -174,7 +192,10 @@ fn read_answer(answer: &[u8], key: &str, offer: &[Version]) -> Result<Option<Ver
     let one = |name: &str| response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.trim_ascii());
     let expected = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
     let upgraded = one("Connection").is_some_and(|v| v.split(|b| *b == b',').any(|w| w.trim_ascii().eq_ignore_ascii_case(b"upgrade")));
-    if one("Sec-WebSocket-Accept") != Some(expected.as_bytes()) || !upgraded || one("Sec-WebSocket-Extensions").is_some_and(|v| !v.is_empty()) {
+    if one("Sec-WebSocket-Accept") != Some(expected.as_bytes())
+        || !upgraded
+        || one("Sec-WebSocket-Extensions").is_some_and(|v| !v.is_empty())
+    {
         return Err(NoUpstream::Nonsense);
     }
     match one("Sec-WebSocket-Protocol").filter(|v| !v.is_empty()) {

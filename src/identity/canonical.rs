@@ -122,7 +122,10 @@ mod tests {
     /// A spelling of `bare`: any case, any separators between characters.
     fn spelling(bare: String) -> impl Strategy<Value = (String, String)> {
         let length = bare.len();
-        let marks = proptest::collection::vec((any::<bool>(), prop_oneof![3 => Just(None), 1 => proptest::sample::select(&SEPARATORS[..]).prop_map(Some)]), length);
+        let marks = proptest::collection::vec(
+            (any::<bool>(), prop_oneof![3 => Just(None), 1 => proptest::sample::select(&SEPARATORS[..]).prop_map(Some)]),
+            length,
+        );
         marks.prop_map(move |marks| {
             let mut text = String::new();
             for (c, (lower, separator)) in bare.chars().zip(marks) {

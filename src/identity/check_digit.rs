@@ -43,8 +43,16 @@ mod tests {
     #[test]
     fn published_examples() {
         let examples = [
-            "NN123ABCDEFGHIT", "FRXYZ1234567892", "ITA1B2C3E4F5G64", "ESZU8WOX834H1DR", "PT73902837ABCZZ", "DE83DUIEN83QGZD",
-            "DE83DUIEN83ZGQM", "DE8AA0012345670", "NLTNMC00122045K", "NLTNM000122045U",
+            "NN123ABCDEFGHIT",
+            "FRXYZ1234567892",
+            "ITA1B2C3E4F5G64",
+            "ESZU8WOX834H1DR",
+            "PT73902837ABCZZ",
+            "DE83DUIEN83QGZD",
+            "DE83DUIEN83ZGQM",
+            "DE8AA0012345670",
+            "NLTNMC00122045K",
+            "NLTNM000122045U",
         ];
         for example in examples {
             assert_eq!(check_digit(&example[..14]), example.chars().last(), "{example}");

@@ -205,8 +205,12 @@ impl<'a> Cursor<'a> {
         let shape = self.shape()?;
         let start = self.at;
         match shape {
-            Shape::String => drop(self.string()?),
-            Shape::Number => drop(self.number()?),
+            Shape::String => {
+                self.string()?;
+            }
+            Shape::Number => {
+                self.number()?;
+            }
             Shape::Boolean | Shape::Null => self.word()?,
             Shape::Object => {
                 self.enter()?;

@@ -2,8 +2,8 @@
 
 use super::file::{Mode, Override, PolicyFile};
 use super::{
-    ActionPlan, CallPlan, Field, Namespace, Node, NodeId, Object, Plan, Purpose, Purposes, Role, Rules, Special, Text,
-    VariableRule, reading_purposes, senders,
+    ActionPlan, CallPlan, Field, Namespace, Node, NodeId, Object, Plan, Purpose, Purposes, Role, Rules, Special, Text, VariableRule,
+    reading_purposes, senders,
 };
 use crate::ocpp::catalogue::{Carries, Catalogue, FieldSpec, Fields, MessageSpec, VariableSpec, Variables};
 use crate::ocpp::{Side, Version};
@@ -63,7 +63,10 @@ pub(crate) fn overrides(file: &PolicyFile, mistakes: &mut Vec<String>) -> Overri
                 wrong("treatment", "an identifier of a driver is always replaced; it cannot be kept");
             }
             Some(field) if spec.treatment == Override::Drop && field.required && field.otherwise.is_none() => {
-                wrong("treatment", "the standard requires this field and the catalogue has nothing to put in its place: the message would be invalid");
+                wrong(
+                    "treatment",
+                    "the standard requires this field and the catalogue has nothing to put in its place: the message would be invalid",
+                );
             }
             Some(_) => {
                 found.insert((version, spec.field.clone()), spec.treatment);
@@ -92,8 +95,7 @@ pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>) -> Result<R
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    let purposes: [Purposes; 2] =
-        [file.station.purposes.iter().copied().collect(), file.csms.purposes.iter().copied().collect()];
+    let purposes: [Purposes; 2] = [file.station.purposes.iter().copied().collect(), file.csms.purposes.iter().copied().collect()];
     let variables = Variables::read();
     let mut words = HashSet::new();
     let plans = Version::ALL.map(|version| {
@@ -128,12 +130,23 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
         "time" => Text::Time,
         "token" => Text::Token,
         "text" => Text::Scrub,
-        "url" | "serial" => Text::Plain,
+        "url" | "serial" | "opaque" => Text::Plain,
+        "ref" => Text::Ref,
+        "hash" => Text::Hash,
+        "pem" => Text::Pem,
         "boolean" | "integer" | "number" | "decimal" => Text::Decimal,
-        "enum-list" => spec.values.as_ref().map_or(Text::Name { max: 2500 }, |v| Text::Word(v.iter().map(|w| w.to_ascii_lowercase()).collect())),
+        "enum-list" => {
+            spec.values.as_ref().map_or(Text::Name { max: 2500 }, |v| Text::Word(v.iter().map(|w| w.to_ascii_lowercase()).collect()))
+        }
         _ => Text::Name { max },
     };
-    VariableRule { up: text, readable: readable && spec.is != "secret", settable: settable || spec.is == "secret", token: spec.is == "token" }
+    VariableRule {
+        up: text,
+        readable: readable && spec.is != "secret",
+        settable: settable || spec.is == "secret",
+        token: spec.is == "token",
+        secret: spec.is == "secret",
+    }
 }
 
 struct Builder<'a> {
@@ -247,6 +260,7 @@ impl Builder<'_> {
             (Special::Sampled, "location") => Role::Location,
             (Special::Sampled, "format") => Role::Format,
             (Special::Sampled, "value") => Role::Value,
+            (Special::Sampled, "unit" | "phase" | "unitOfMeasure") => Role::Qualifier,
             (Special::Meter, "timestamp") => Role::MeterTime,
             (_, "connectorId" | "evseId" | "transactionId") => Role::Series,
             _ => Role::None,
@@ -311,9 +325,7 @@ pub(super) fn open(rules: &mut Rules) {
         plan.nodes[0] = Node::Any;
         for action in plan.actions.values_mut() {
             let send = action.from.iter().flatten().any(|c| c.send);
-            action.from = [(); 2].map(|()| {
-                Some(CallPlan { crosses: true, request: WITHHOLD, response: WITHHOLD, answer: None, send })
-            });
+            action.from = [(); 2].map(|()| Some(CallPlan { crosses: true, request: WITHHOLD, response: WITHHOLD, answer: None, send }));
         }
     }
 }

@@ -29,8 +29,7 @@ pub fn explain(profile_or_text: &str, action: Option<&str>, layout: Layout) -> R
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    let purposes: [Purposes; 2] =
-        [file.station.purposes.iter().copied().collect(), file.csms.purposes.iter().copied().collect()];
+    let purposes: [Purposes; 2] = [file.station.purposes.iter().copied().collect(), file.csms.purposes.iter().copied().collect()];
     let mut page = Page { out: String::new(), layout, overrides: &overrides, version: Version::V16 };
     page.opening(&file);
     let mut found = false;

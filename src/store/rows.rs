@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Does one operation inside the transaction that is open on `conn`.
 pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
-    let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| conn.prepare_cached(sql).and_then(|mut statement| statement.execute(with)).map_err(|e| kind(&e));
+    let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| {
+        conn.prepare_cached(sql).and_then(|mut statement| statement.execute(with)).map_err(|e| kind(&e))
+    };
     match op {
         Op::VaultInsert(row) => {
             let VaultRow { code, epoch, class, blind, sealed } = row;
@@ -153,7 +155,9 @@ pub(super) fn epochs(conn: &Connection) -> Result<Vec<EpochRow>, StoreError> {
 pub(super) fn sizes(conn: &Connection) -> Result<Sizes, StoreError> {
     let sql = "SELECT (SELECT n FROM tally WHERE what = 'vault'), (SELECT n FROM tally WHERE what = 'pin'), (SELECT n FROM tally WHERE what = 'journal'),
         (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)";
-    let sizes = one(conn, sql, &[], |row| Ok(Sizes { vault: count(row, 0)?, pins: count(row, 1)?, journal: count(row, 2)?, bytes: count(row, 3)? }))?;
+    let sizes = one(conn, sql, &[], |row| {
+        Ok(Sizes { vault: count(row, 0)?, pins: count(row, 1)?, journal: count(row, 2)?, bytes: count(row, 3)? })
+    })?;
     Ok(sizes.unwrap_or_default())
 }
 
@@ -162,10 +166,20 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|n| u64::try_from(n).unwrap_or(0))
 }
 
-fn one<T>(conn: &Connection, sql: &str, with: &[&dyn rusqlite::ToSql], read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
+fn one<T>(
+    conn: &Connection,
+    sql: &str,
+    with: &[&dyn rusqlite::ToSql],
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
     conn.prepare_cached(sql).and_then(|mut statement| statement.query_row(with, read).optional()).map_err(|e| kind(&e))
 }
 
-fn many<T>(conn: &Connection, sql: &str, with: &[&dyn rusqlite::ToSql], read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, StoreError> {
+fn many<T>(
+    conn: &Connection,
+    sql: &str,
+    with: &[&dyn rusqlite::ToSql],
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
     conn.prepare_cached(sql).and_then(|mut statement| statement.query_map(with, read)?.collect()).map_err(|e| kind(&e))
 }

@@ -116,7 +116,9 @@ pub(super) fn patience(conn: &mut Connection) -> Result<(), StoreError> {
 pub(super) fn kind(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::TooBig) => StoreError::Full,
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied) => StoreError::ReadOnly,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied) => {
+            StoreError::ReadOnly
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
         Some(ErrorCode::ConstraintViolation) => StoreError::Conflict,
         Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => StoreError::Io,

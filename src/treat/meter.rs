@@ -30,6 +30,8 @@ pub(crate) struct Sample {
     pub(crate) format: Option<String>,
     /// The value is no plain number.
     pub(crate) opaque: bool,
+    /// Something that changes the number's meaning (unit, phase, …) had to be withheld: without it the number would lie.
+    pub(crate) garbled: bool,
 }
 
 impl Sample {

@@ -99,7 +99,9 @@ pub(crate) fn is_pem(text: &str) -> bool {
     let mut blocks = 0;
     for line in text.split(['\n', '\r']).map(str::trim).filter(|l| !l.is_empty()) {
         let label = |line: &str, edge: &str| {
-            line.strip_prefix(edge).and_then(|l| l.strip_suffix("-----")).is_some_and(|l| l.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) && l.len() <= 40)
+            line.strip_prefix(edge)
+                .and_then(|l| l.strip_suffix("-----"))
+                .is_some_and(|l| l.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) && l.len() <= 40)
         };
         if !inside && label(line, "-----BEGIN ") {
             inside = true;
@@ -170,7 +172,9 @@ pub(crate) fn is_identifier_like(text: &str) -> bool {
     }
     // NL-ABC-123456789: a contract number in its groups.
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    matches!(bare.len(), 14 | 15) && bare[..2].iter().all(u8::is_ascii_alphabetic) && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4
+    matches!(bare.len(), 14 | 15)
+        && bare[..2].iter().all(u8::is_ascii_alphabetic)
+        && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4
 }
 
 /// Eight digits that read as a date of this century, as build numbers do.
@@ -197,7 +201,10 @@ pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, 
     // Numbers and hexadecimal groups spread over neighbouring words: "04 A2 B3 C4", "06 1234 5678", "NL91 ABNA 0417 1643 00".
     let grouped = |word: &str| {
         let word = bare(word);
-        !word.is_empty() && word.len() <= 5 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.:/".contains(&b)) && word.bytes().any(|b| b.is_ascii_hexdigit())
+        !word.is_empty()
+            && word.len() <= 5
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.:/".contains(&b))
+            && word.bytes().any(|b| b.is_ascii_hexdigit())
             && (word.bytes().any(|b| b.is_ascii_digit()) || word.bytes().all(|b| b.is_ascii_hexdigit() || b.is_ascii_uppercase()))
     };
     let mut at = 0;
@@ -235,21 +242,63 @@ mod tests {
 
     #[test]
     fn times_as_stations_write_them() {
-        for text in ["2026-11-24T10:00:00Z", "2026-11-24T10:00:00.123Z", "2026-11-24 10:00:00", "2026-11-24T10:00Z", "2026-11-24T11:00:00+01:00", "2026-11-24T11:00:00+0100", "2026-11-24T10:00:00.000000"] {
+        for text in [
+            "2026-11-24T10:00:00Z",
+            "2026-11-24T10:00:00.123Z",
+            "2026-11-24 10:00:00",
+            "2026-11-24T10:00Z",
+            "2026-11-24T11:00:00+01:00",
+            "2026-11-24T11:00:00+0100",
+            "2026-11-24T10:00:00.000000",
+        ] {
             assert_eq!(time(text), Some(1_795_514_400), "{text}");
         }
         assert_eq!(time("1970-01-01T00:00:00Z"), Some(0));
-        for text in ["", "now", "222222017-01-01T00:00:00Z", "2026-11-24T10:00:00Z04A2B3C4", "2026-11-24T10:00:00.0123456789Z", "04A2B3C4D5E6F7", "2026-13-24T10:00:00Z", "2026-11-24T10:00:00+", "2026-11-24\u{e9}10:00"] {
+        for text in [
+            "",
+            "now",
+            "222222017-01-01T00:00:00Z",
+            "2026-11-24T10:00:00Z04A2B3C4",
+            "2026-11-24T10:00:00.0123456789Z",
+            "04A2B3C4D5E6F7",
+            "2026-13-24T10:00:00Z",
+            "2026-11-24T10:00:00+",
+            "2026-11-24\u{e9}10:00",
+        ] {
             assert_eq!(time(text), None, "{text}");
         }
     }
 
     #[test]
     fn technical_names_pass_and_identifiers_do_not() {
-        for name in ["Terra AC W22-T-R-0", "NG910-60503", "PLP1-0-2-4", "1.2.3-45", "2024.10.3", "SingleSocketCharger", "The Mobility House", "FW 20241103", "Energy.Active.Import.Register", "v5.1.0-rc2"] {
+        for name in [
+            "Terra AC W22-T-R-0",
+            "NG910-60503",
+            "PLP1-0-2-4",
+            "1.2.3-45",
+            "2024.10.3",
+            "SingleSocketCharger",
+            "The Mobility House",
+            "FW 20241103",
+            "Energy.Active.Import.Register",
+            "v5.1.0-rc2",
+        ] {
             assert!(!is_identifier_like(name), "{name}");
         }
-        for name in ["04A2B3C4", "04a2b3c4d5e6f7", "04:A2:B3:C4", "04-A2-B3-C4-D5-E6-F7", "04A2 B3C4", "DEADBEEF", "NLABC123456789", "NL-ABC-123456789", "x 12345678", "WVWZZZ1JZ3W386752", "me@example.org", "card04A2B3C4"] {
+        for name in [
+            "04A2B3C4",
+            "04a2b3c4d5e6f7",
+            "04:A2:B3:C4",
+            "04-A2-B3-C4-D5-E6-F7",
+            "04A2 B3C4",
+            "DEADBEEF",
+            "NLABC123456789",
+            "NL-ABC-123456789",
+            "x 12345678",
+            "WVWZZZ1JZ3W386752",
+            "me@example.org",
+            "card04A2B3C4",
+        ] {
             assert!(is_identifier_like(name), "{name}");
         }
     }
@@ -257,7 +306,21 @@ mod tests {
     #[test]
     fn free_text_is_scrubbed_of_what_names_a_person() {
         let none = |_: &str| false;
-        for secret in ["04A2B3C4D5E6F7", "04:A2:B3:C4", "04 A2 B3 C4", "NL-ABC-C12345678", "WVWZZZ1JZ3W386752", "00:1B:44:11:3A:B7", "jan@example.org", "+31 6 1234 5678", "0612345678", "NL91ABNA0417164300", "NL91 ABNA 0417 1643 00", "192.168.10.17", "2001:db8::1:2"] {
+        for secret in [
+            "04A2B3C4D5E6F7",
+            "04:A2:B3:C4",
+            "04 A2 B3 C4",
+            "NL-ABC-C12345678",
+            "WVWZZZ1JZ3W386752",
+            "00:1B:44:11:3A:B7",
+            "jan@example.org",
+            "+31 6 1234 5678",
+            "0612345678",
+            "NL91ABNA0417164300",
+            "NL91 ABNA 0417 1643 00",
+            "192.168.10.17",
+            "2001:db8::1:2",
+        ] {
             let text = format!("card {secret}, rejected");
             let clean = scrub(&text, none);
             assert!(clean.starts_with("card ***") && clean.ends_with(", rejected"), "{clean}");

@@ -179,7 +179,8 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
         }
     }
     if identifier.class == Class::Rfid {
-        let bytes: Vec<u8> = (0..canonical.len() / 2).filter_map(|i| u8::from_str_radix(canonical.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+        let bytes: Vec<u8> =
+            (0..canonical.len() / 2).filter_map(|i| u8::from_str_radix(canonical.get(2 * i..2 * i + 2)?, 16).ok()).collect();
         let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
         forms.push(hex_of(&reversed));
         for order in [&bytes, &reversed] {
@@ -220,8 +221,16 @@ mod tests {
         let card = watch("04:a2:b3:c4:d5:e6:f7", Class::Rfid);
         let raw = [4u8, 0xa2, 0xb3, 0xc4, 0xd5, 0xe6, 0xf7];
         for text in [
-            "04A2B3C4D5E6F7", "04a2b3c4d5e6f7", "04-A2-B3-C4-D5-E6-F7", "x04A2B3C4D5E6F7y", "F7E6D5C4B3A204", "tx/04a2b3c4d5e6f7/1",
-            &BASE64.encode(raw), &BASE64.encode("04A2B3C4D5E6F7"), &BASE64.encode("tag=04A2B3C4D5E6F7;"), "3034413242334334443545364637",
+            "04A2B3C4D5E6F7",
+            "04a2b3c4d5e6f7",
+            "04-A2-B3-C4-D5-E6-F7",
+            "x04A2B3C4D5E6F7y",
+            "F7E6D5C4B3A204",
+            "tx/04a2b3c4d5e6f7/1",
+            &BASE64.encode(raw),
+            &BASE64.encode("04A2B3C4D5E6F7"),
+            &BASE64.encode("tag=04A2B3C4D5E6F7;"),
+            "3034413242334334443545364637",
             "{\"idTag\":\"04A2B3C4D5E6F7\"}",
         ] {
             assert!(hit(&card, text), "{text}");
@@ -247,6 +256,7 @@ mod tests {
         let card = watch("04A2B3C4D5E6F7", Class::Rfid);
         let frame = r#"["04A2B3C4D5E6F7","x"]"#;
         assert!(card.hit(frame, &[], &HashSet::new()));
-        assert!(!card.hit(frame, &[1..17], &HashSet::new()));
+        let signed = 1..17;
+        assert!(!card.hit(frame, std::slice::from_ref(&signed), &HashSet::new()));
     }
 }

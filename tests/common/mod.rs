@@ -1,5 +1,6 @@
 //! A lock without water: the pure core between a station and a central system that are only texts. Real keys, a vault in memory.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, missing_docs, reason = "test code, shared with the benches")]
 
 pub mod messages;
 
@@ -55,7 +56,8 @@ impl Reveal for Memory {
     }
 }
 
-static STRICT: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::compile("strict", vec![Namespace::parse("WEB-*").unwrap()]).unwrap()));
+static STRICT: LazyLock<Arc<Rules>> =
+    LazyLock::new(|| Arc::new(Rules::compile("strict", vec![Namespace::parse("WEB-*").unwrap()]).unwrap()));
 static ALLOW_ALL: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::allow_all()));
 
 pub fn strict() -> Arc<Rules> {

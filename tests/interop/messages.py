@@ -27,9 +27,12 @@ _STATION_SENDS_201 = """Authorize BootNotification ClearedChargingLimit DataTran
     NotifyDisplayMessages NotifyEVChargingNeeds NotifyEVChargingSchedule NotifyEvent NotifyMonitoringReport NotifyReport
     PublishFirmwareStatusNotification ReportChargingProfiles ReservationStatusUpdate SecurityEventNotification SignCertificate
     StatusNotification TransactionEvent""".split()
-_STATION_SENDS_21 = _STATION_SENDS_201 + """BatterySwap ClosePeriodicEventStream GetCertificateChainStatus NotifyDERAlarm
+_STATION_SENDS_21 = (
+    _STATION_SENDS_201
+    + """BatterySwap ClosePeriodicEventStream GetCertificateChainStatus NotifyDERAlarm
     NotifyDERStartStop NotifyPeriodicEventStream NotifyPriorityCharging NotifySettlement OpenPeriodicEventStream
     PullDynamicScheduleUpdate ReportDERControl VatNumberValidation""".split()
+)
 _STATION_SENDS = {"1.6": _STATION_SENDS_16, "2.0.1": _STATION_SENDS_201, "2.1": _STATION_SENDS_21}
 
 # The unconfirmed message of 2.1: sent with message type 6 and never answered.
@@ -224,10 +227,27 @@ def room(schema):
 
 # Standard words for fields without a closed list, so that a message says something credible and is passed on.
 _WORDS = {
-    "chargePointVendor": "Acme", "chargePointModel": "Twin 22", "vendorName": "Acme", "model": "Twin 22", "firmwareVersion": "1.4.2",
-    "unit": "Wh", "language": "en", "language1": "en", "language2": "nl", "currency": "EUR", "reasonCode": "NoError",
-    "key": "HeartbeatInterval", "attributeValue": "300", "connectorType": "cType2", "startTimeOfDay": "08:00", "endTimeOfDay": "18:00",
-    "validFromDate": "2026-01-01", "validToDate": "2026-12-31", "chargingLimitSource": "EMS", "encodingMethod": "OCMF", "signingMethod": "",
+    "chargePointVendor": "Acme",
+    "chargePointModel": "Twin 22",
+    "vendorName": "Acme",
+    "model": "Twin 22",
+    "firmwareVersion": "1.4.2",
+    "unit": "Wh",
+    "language": "en",
+    "language1": "en",
+    "language2": "nl",
+    "currency": "EUR",
+    "reasonCode": "NoError",
+    "key": "HeartbeatInterval",
+    "attributeValue": "300",
+    "connectorType": "cType2",
+    "startTimeOfDay": "08:00",
+    "endTimeOfDay": "18:00",
+    "validFromDate": "2026-01-01",
+    "validToDate": "2026-12-31",
+    "chargingLimitSource": "EMS",
+    "encodingMethod": "OCMF",
+    "signingMethod": "",
 }
 
 

@@ -32,6 +32,15 @@ MUST_GO_DOWN = {
 }
 MUST_GO_DOWN["2.1"] = MUST_GO_DOWN["2.0.1"]
 
+# Settings by their standard names: some hold an identifier, some a text, some a number.
+KEYS = """AuthorizationKey CpoName HeartbeatInterval MeterValuesSampledData LocalAuthListMaxLength SupportedFeatureProfiles ConnectorPhaseRotation
+    CentralContractValidationAllowed FreevendIdTag DefaultIdTag MasterTag ChargePointSerialNumber WifiSsid SimPin""".split()
+VARIABLES = [tuple(name.split(".")) for name in """AuthCtrlr.MasterPassGroupId TokenReader.Token ConnectedEV.VehicleId ConnectedEV.VehicleID
+    VehicleIdSensor.VehicleId VehicleIdSensor.VehicleID ISO15118Ctrlr.SeccId ISO15118Ctrlr.CountryName SecurityCtrlr.Identity SecurityCtrlr.OrganizationName
+    SecurityCtrlr.BasicAuthPassword ChargingStation.SerialNumber ChargingStation.VendorName Controller.ICCID OCPPCommCtrlr.HeartbeatInterval
+    OCPPCommCtrlr.NetworkConfigurationPriority TariffCostCtrlr.TariffFallbackMessage LocalAuthListCtrlr.Entries ClockCtrlr.DateTime TxCtrlr.TxStartPoint
+    SampledDataCtrlr.TxUpdatedMeasurands FiscalMetering.PublicKey AuthCtrlr.DisablePostAuthorize AlignedDataCtrlr.Interval Card.Reader""".split()]  # fmt: skip
+
 
 class Experiment:
     """One gateway with one station and one CSMS, the canaries of both, and what was found wrong."""
@@ -190,7 +199,11 @@ def bill(version, action, payload):
     if action in ("StopTransaction", "MeterValues", "TransactionEvent"):
         for reading in payload.get("meterValue", []) + payload.get("transactionData", []):
             for sample in reading.get("sampledValue", []):
-                if sample.get("measurand", "Energy.Active.Import.Register") == "Energy.Active.Import.Register" and sample.get("format") != "SignedData" and is_number(sample.get("value")):
+                if (
+                    sample.get("measurand", "Energy.Active.Import.Register") == "Energy.Active.Import.Register"
+                    and sample.get("format") != "SignedData"
+                    and is_number(sample.get("value"))
+                ):
                     kind = sample.get("context", "Sample.Periodic")
                     facts[f"{kind} at {reading['timestamp']}"] = [sample.get(name) for name in ("value", "measurand", "phase", "location")]
     return facts
@@ -291,7 +304,11 @@ async def test_what_a_station_answers(experiment, version):
 
     def quoting(action, payload):
         quote = json.dumps([2, "m1", action, payload])
-        return "InternalError", f"{it.station_canary('an error description', 60)} {quote}"[:255], {"request": payload, "text": quote, "note": it.station_canary("error details")}
+        return (
+            "InternalError",
+            f"{it.station_canary('an error description', 60)} {quote}"[:255],
+            {"request": payload, "text": quote, "note": it.station_canary("error details")},
+        )
 
     habits = [
         ("a full CALLRESULT", lambda action, payload: it.from_station().response(action, True)),
@@ -374,6 +391,43 @@ async def test_what_a_csms_sends(experiment, version):
     it.check_each_was_answered_once(it.upper, sent, "the CSMS")
     # Display texts and the like are the CSMS's own words: only its guessed identifiers must be nowhere.
     it.of_csms = tokens
+    await it.finish()
+
+
+async def test_what_a_station_tells_of_its_settings(experiment, version):
+    """Configuration keys and device model variables by their standard names: the value may be a card all the same."""
+    it = experiment
+    harmless = messages.Builder(version, messages.harmless)
+    if version == "1.6":
+        for key in KEYS:
+            it.about = f"{version} GetConfiguration of {key}"
+            it.station.answers = lambda action, payload: {
+                "configurationKey": [{"key": key, "readonly": False, "value": it.station_canary("the value")}],
+                "unknownKey": [it.station_canary("an unknown key", 50)],
+            }
+            it.check_answer("GetConfiguration", await it.upper.call("GetConfiguration", {"key": [key]}))
+            it.arrived()
+    else:
+        for component, variable in VARIABLES:
+            it.about = f"{version} {component}.{variable}"
+            names = {"component": {"name": component}, "variable": {"name": variable}}
+            characteristics = {"dataType": "string", "supportsMonitoring": False, "valuesList": it.station_canary("NotifyReport valuesList")}
+            report = names | {"variableAttribute": [{"value": it.station_canary("NotifyReport value")}], "variableCharacteristics": characteristics}
+            event = names | {"eventId": 1, "timestamp": it.clock(), "trigger": "Delta", "eventNotificationType": "CustomMonitor",
+                             "actualValue": it.station_canary("NotifyEvent actualValue"), "techInfo": it.station_canary("NotifyEvent techInfo")}  # fmt: skip
+            for action, payload in [
+                ("NotifyReport", {"requestId": 1, "generatedAt": it.clock(), "seqNo": 0, "reportData": [report]}),
+                ("NotifyEvent", {"generatedAt": it.clock(), "seqNo": 0, "eventData": [event]}),
+            ]:
+                assert messages.what_is_wrong(version, action, json.dumps(payload)) is None
+                it.check_answer(action, await it.station.call(action, payload))
+                for frame in it.arrived():
+                    if frame[0] == 2:
+                        it.check_arrived_call(frame)
+            result = names | {"attributeStatus": "Accepted", "attributeValue": it.station_canary("GetVariables attributeValue")}
+            it.station.answers = lambda action, payload: {"getVariableResult": [result]} if action == "GetVariables" else harmless.response(action, False)
+            it.check_answer("GetVariables", await it.upper.call("GetVariables", {"getVariableData": [names]}))
+            it.arrived()
     await it.finish()
 
 

@@ -14,7 +14,6 @@ import pytest
 import websockets
 
 import leaks
-import messages
 import world
 from conftest import PSEUDONYM
 

@@ -271,7 +271,9 @@ async def test_a_guess_is_answered_alike_whether_the_card_exists_or_not(game, cs
 async def test_guesses_are_counted(game, gateway, version):
     """The operator sees that somebody is guessing."""
     _, upper = game
-    count = lambda: sum(float(line.rsplit(" ", 1)[1]) for line in gateway.get("/metrics")[1].splitlines() if not line.startswith("#") and "foreign" in line.lower())
+    count = lambda: sum(
+        float(line.rsplit(" ", 1)[1]) for line in gateway.get("/metrics")[1].splitlines() if not line.startswith("#") and "foreign" in line.lower()
+    )
     before = count()
     token = {"idTag": "04A2B3C4D5E6F7"} if version == "1.6" else {"idToken": {"idToken": "04A2B3C4D5E6F7", "type": "ISO14443"}, "remoteStartId": 1}
     await upper.call("RemoteStartTransaction" if version == "1.6" else "RequestStartTransaction", token)

@@ -200,7 +200,9 @@ async def test_a_whole_session_in_1_6(gateway, csms, converse):
     assert told == {"connector_id": 1, "transaction_id": 4711, "meter_value": [sample("1700", "Sample.Periodic")]}
 
     data = [sample("1200", "Transaction.Begin"), sample("23400", "Transaction.End")]
-    _, told = await it.station_asks("StopTransaction", transaction_id=4711, id_tag=CARD, meter_stop=23400, timestamp=LATER, reason="Local", transaction_data=data)
+    _, told = await it.station_asks(
+        "StopTransaction", transaction_id=4711, id_tag=CARD, meter_stop=23400, timestamp=LATER, reason="Local", transaction_data=data
+    )
     assert told == {"transaction_id": 4711, "id_tag": pseudonym, "meter_stop": 23400, "timestamp": LATER, "reason": "Local", "transaction_data": data}
     assert_never_seen(csms, CARD)
 
@@ -266,7 +268,14 @@ def event(kind, number, **fields):
     triggers = {"Started": "Authorized", "Updated": "MeterValuePeriodic", "Ended": "StopAuthorized"}
     timestamp = LATER if kind == "Ended" else NOW
     transaction = {"transaction_id": TRANSACTION} | fields.pop("transaction_info", {})
-    return {"event_type": kind, "timestamp": timestamp, "trigger_reason": triggers[kind], "seq_no": number, "offline": False, "transaction_info": transaction} | fields
+    return {
+        "event_type": kind,
+        "timestamp": timestamp,
+        "trigger_reason": triggers[kind],
+        "seq_no": number,
+        "offline": False,
+        "transaction_info": transaction,
+    } | fields
 
 
 @two_x
@@ -297,7 +306,13 @@ async def test_a_whole_session_in_2_x(gateway, csms, converse, version):
     _, told = await it.station_asks("TransactionEvent", **updated)
     assert told == updated
 
-    ended = event("Ended", 2, id_token=token | {"id_token": CARD.lower()}, meter_value=[sample2(23400, "Transaction.End", LATER)], transaction_info={"stopped_reason": "Local"})
+    ended = event(
+        "Ended",
+        2,
+        id_token=token | {"id_token": CARD.lower()},
+        meter_value=[sample2(23400, "Transaction.End", LATER)],
+        transaction_info={"stopped_reason": "Local"},
+    )
     _, told = await it.station_asks("TransactionEvent", **ended)
     assert told["id_token"]["id_token"] == pseudonym
     assert told | {"id_token": ended["id_token"]} == ended
@@ -327,7 +342,10 @@ async def test_commands_of_the_central_system_in_2_x(gateway, csms, converse, ve
     await it.central_asks("GetTransactionStatus", transaction_id=TRANSACTION)
 
     entries = [
-        {"id_token": {"id_token": card, "type": "ISO14443"}, "id_token_info": {"status": "Accepted", "group_id_token": {"id_token": group, "type": "ISO14443"}}},
+        {
+            "id_token": {"id_token": card, "type": "ISO14443"},
+            "id_token_info": {"status": "Accepted", "group_id_token": {"id_token": group, "type": "ISO14443"}},
+        },
         {"id_token": {"id_token": contract.lower(), "type": "eMAID"}},
     ]
     answer, told = await it.central_asks("SendLocalList", version_number=3, update_type="Full", local_authorization_list=entries)

@@ -264,7 +264,11 @@ async def test_a_station_that_quotes_the_request_in_its_error(csms, station):
         lambda action, payload: ("InternalError", json.dumps([2, "x", action, payload]), {}),
         lambda action, payload: ("InternalError", f"idTag {payload['idTag'].lower()} not accepted", {"request": payload}),
         lambda action, payload: ("FormationViolation", "", {"cause": json.dumps(json.dumps(payload)), payload["idTag"]: [payload["idTag"]]}),
-        lambda action, payload: ("GenericError", ":".join(re.findall("..", payload["idTag"])), {"b64": base64.b64encode(json.dumps(payload).encode()).decode()}),
+        lambda action, payload: (
+            "GenericError",
+            ":".join(re.findall("..", payload["idTag"])),
+            {"b64": base64.b64encode(json.dumps(payload).encode()).decode()},
+        ),
         lambda action, payload: ("GenericError", bytes.fromhex(payload["idTag"])[::-1].hex(), {"hex": payload["idTag"].encode().hex()}),
     ]
     for quote in quotes:
@@ -463,7 +467,12 @@ async def test_an_oversized_frame(gateway, csms, station):
 async def test_answers_that_nobody_waits_for_go_nowhere(csms, station):
     it = await station()
     upper = await csms.conversation("CS-1")
-    for text in ('[3,"99",{"status":"Accepted"}]', f'[3,"98",{{"idTag":"{CARD}"}}]', f'[4,"97","GenericError","{CARD}",{{}}]', f'[5,"96","GenericError","{CARD}",{{}}]'):
+    for text in (
+        '[3,"99",{"status":"Accepted"}]',
+        f'[3,"98",{{"idTag":"{CARD}"}}]',
+        f'[4,"97","GenericError","{CARD}",{{}}]',
+        f'[5,"96","GenericError","{CARD}",{{}}]',
+    ):
         await it.send(text)
         await upper.send(text)
     await still_works(it)
