@@ -37,7 +37,9 @@ pub struct Options {
 
 /// Plays the demo. Succeeds only if every promise was kept: nothing leaked, every session ended and every call had its one answer.
 pub fn run(options: &Options) -> ExitCode {
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else { return told("the operating system gives no threads") };
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return told("the operating system gives no threads");
+    };
     match runtime.block_on(world::play(options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

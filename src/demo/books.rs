@@ -156,7 +156,8 @@ impl Books {
                     let list: Vec<Value> = known.map(|(code, _)| json!({"idTag": code, "idTagInfo": {"status": "Accepted"}})).collect();
                     ("SendLocalList", json!({"listVersion": number, "updateType": "Full", "localAuthorizationList": list}))
                 } else {
-                    let list: Vec<Value> = known.map(|(code, kind)| json!({"idToken": token(code, kind), "idTokenInfo": {"status": "Accepted"}})).collect();
+                    let list: Vec<Value> =
+                        known.map(|(code, kind)| json!({"idToken": token(code, kind), "idTokenInfo": {"status": "Accepted"}})).collect();
                     ("SendLocalList", json!({"versionNumber": number, "updateType": "Full", "localAuthorizationList": list}))
                 }
             }
@@ -174,7 +175,8 @@ impl Books {
 
 /// The energy register of a TransactionEvent, in Wh.
 pub(super) fn register(payload: &Value) -> Option<i64> {
-    let samples = payload["meterValue"].as_array()?.iter().rev().flat_map(|reading| reading["sampledValue"].as_array().into_iter().flatten());
+    let samples =
+        payload["meterValue"].as_array()?.iter().rev().flat_map(|reading| reading["sampledValue"].as_array().into_iter().flatten());
     let mut registers = samples.filter(|s| s.get("measurand").is_none_or(|m| m == "Energy.Active.Import.Register"));
     // rust_decimal writes whole numbers of Wh; a real station's fraction is cut here, where only the demo's own sums are made.
     registers.next().and_then(|s| s["value"].as_f64()).map(|wh| wh as i64)

@@ -125,7 +125,9 @@ impl<'a> Inherited<'a> {
             match after.get(name) {
                 Some(is) if was == is => {}
                 Some(is) => inside.value(spec, &path, was, is, changes),
-                None if spec.is_none() => Self { purposes: Some(&[]), class: "vendor extension", ..self }.withheld(None, &path, was, changes),
+                None if spec.is_none() => {
+                    Self { purposes: Some(&[]), class: "vendor extension", ..self }.withheld(None, &path, was, changes)
+                }
                 None if name == "meterValue" || name == "transactionData" => {
                     was.as_array().into_iter().flatten().for_each(|reading| inside.reading(reading, changes));
                 }
@@ -191,6 +193,7 @@ impl<'a> Inherited<'a> {
             location: text("location"),
             format: text("format"),
             opaque: signed,
+            ..Sample::default()
         };
         let measurand = facts.measurand.clone().unwrap_or_else(|| "Energy.Active.Import.Register".to_owned());
         let (why, class) = match facts.purpose() {

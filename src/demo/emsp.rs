@@ -53,7 +53,8 @@ pub(super) fn sessions(custody: &Custody) -> Result<Vec<Billable>, Trouble> {
 /// # Errors
 /// The codes cannot be made.
 pub(super) fn customers(custody: &Custody) -> Result<HashMap<String, &'static str>, Trouble> {
-    let known: BTreeMap<String, &str> = UNITS.iter().flat_map(|unit| unit.visitors).filter_map(|t| Some((bare(t.text), t.customer?))).collect();
+    let known: BTreeMap<String, &str> =
+        UNITS.iter().flat_map(|unit| unit.visitors).filter_map(|t| Some((bare(t.text), t.customer?))).collect();
     let list: String = known.keys().map(|card| format!("{card}\n")).collect();
     let mut table = Vec::new();
     custody.codes(list.as_bytes(), &mut table, None).map_err(|e| Trouble::Surroundings("no codes for the customers", e.to_string()))?;
@@ -82,7 +83,8 @@ impl Facts {
             "StartTransaction" => {
                 let registers = [fact["meterStart"].as_i64(), None];
                 let station = row.station.clone();
-                let session = Billable { station, code: text(&fact["idTag"]), from: text(&fact["timestamp"]), registers, ..Billable::default() };
+                let session =
+                    Billable { station, code: text(&fact["idTag"]), from: text(&fact["timestamp"]), registers, ..Billable::default() };
                 self.unnumbered.insert(asked, session);
             }
             "StartTransactionResponse" => {

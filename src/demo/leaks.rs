@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn finds_every_spelling_of_a_planted_card() {
-        for planted in ["04A22B6A5C1180", "x04-a2-2b-6a-5c-11-80x", "04 A2 2B.6a*5c_11:80", r"04\u00412\u0032B6A5C1180", "04A2\\u003a2B6A5C1180"] {
+        for planted in
+            ["04A22B6A5C1180", "x04-a2-2b-6a-5c-11-80x", "04 A2 2B.6a*5c_11:80", r"04\u00412\u0032B6A5C1180", "04A2\\u003a2B6A5C1180"]
+        {
             assert_eq!(finds(planted), ["as text"], "{planted}");
         }
         let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();

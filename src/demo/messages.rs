@@ -100,7 +100,10 @@ pub(super) fn door(unit: &Unit, at: i64, last: &str) -> Call {
 /// A message that only its vendor understands.
 pub(super) fn vendor(unit: &Unit, last: &str) -> Call {
     let data = json!({"card": last, "meter": unit.meter_serial, "temperatures": [41, 43]}).to_string();
-    ("DataTransfer", json!({"vendorId": format!("com.example.{}", unit.vendor.to_ascii_lowercase()), "messageId": "SessionTrace", "data": data}))
+    (
+        "DataTransfer",
+        json!({"vendorId": format!("com.example.{}", unit.vendor.to_ascii_lowercase()), "messageId": "SessionTrace", "data": data}),
+    )
 }
 
 /// What the vehicle says it needs.
@@ -218,7 +221,8 @@ fn meter_value(unit: &Unit, visit: &Visit, number: i64, context: &str) -> Value 
     let soc = 38 + 5 * number;
     let watts = visit.energy * 3600 / ((READINGS + 1) * EVERY);
     if unit.version == Version::V16 {
-        let value = |value: String, measurand: &str, unit: &str| json!({"value": value, "context": context, "measurand": measurand, "unit": unit});
+        let value =
+            |value: String, measurand: &str, unit: &str| json!({"value": value, "context": context, "measurand": measurand, "unit": unit});
         return json!({"timestamp": at, "sampledValue": [
             value(register.to_string(), "Energy.Active.Import.Register", "Wh"),
             value(watts.to_string(), "Power.Active.Import", "W"),
@@ -263,7 +267,8 @@ mod tests {
                     remote_start: Some(1),
                     reservation: Some(2),
                 };
-                let mut calls = vec![boot(unit), authorize(unit, token), start(unit, &visit), stop(unit, &visit, "Local"), vendor(unit, token.text)];
+                let mut calls =
+                    vec![boot(unit), authorize(unit, token), start(unit, &visit), stop(unit, &visit, "Local"), vendor(unit, token.text)];
                 calls.push(status(unit, "Available", MORNING, Some(token.text)));
                 calls.push(door(unit, MORNING, token.text));
                 calls.extend(readings(unit, &visit));

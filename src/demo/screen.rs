@@ -127,8 +127,12 @@ impl Screen {
         for change in changes {
             let name = format!("      {:<28} ", change.field);
             match &change.after {
-                After::Coded(code) => self.line(&[(Ink::Plain, &name), (Ink::Clear, &change.before), (Ink::Plain, " → "), (Ink::Code, code)]),
-                After::Restored(card) => self.line(&[(Ink::Plain, &name), (Ink::Code, &change.before), (Ink::Plain, " → "), (Ink::Clear, card)]),
+                After::Coded(code) => {
+                    self.line(&[(Ink::Plain, &name), (Ink::Clear, &change.before), (Ink::Plain, " → "), (Ink::Code, code)])
+                }
+                After::Restored(card) => {
+                    self.line(&[(Ink::Plain, &name), (Ink::Code, &change.before), (Ink::Plain, " → "), (Ink::Clear, card)])
+                }
                 After::Neutral(now, why) => self.line(&[
                     (Ink::Plain, &name),
                     (Ink::Held, &change.before),

@@ -9,8 +9,8 @@ use crate::ocpp::{Side, Version};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -148,7 +148,8 @@ impl Station {
         self.sessions += 1;
         self.clock += 3600;
         // The firmware of some 2.x stations names a session after the card.
-        let transaction = if self.unit.habit == Habit::Plain { format!("{token}-{}", self.sessions) } else { format!("T{}", self.sessions) };
+        let transaction =
+            if self.unit.habit == Habit::Plain { format!("{token}-{}", self.sessions) } else { format!("T{}", self.sessions) };
         let energy = 7_000 + 613 * self.sessions + self.meter % 4_321;
         let reservation = self.reservation.take();
         Visit { token, kind, transaction, at: self.clock, meter: self.meter, energy, remote_start: None, reservation }

@@ -75,15 +75,29 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     ledger.files(&data).map_err(|e| Trouble::Surroundings("a file of the gateway cannot be read", e.to_string()))?;
     let Verdict { places, leaks, shown, all } = ledger.searched();
     let checks = [
-        (leaks.is_empty(), format!("nothing leaked: {} of {all} identifiers were found outside the stations' own sockets, in any spelling", leaks.len())),
+        (
+            leaks.is_empty(),
+            format!("nothing leaked: {} of {all} identifiers were found outside the stations' own sockets, in any spelling", leaks.len()),
+        ),
         (shown == all, format!("the search finds what is there: {shown} of {all} identifiers found in what the stations sent")),
         (sold == played.sessions && ended.len() == sold, format!("{sold} of {} sessions ended at the central system", played.sessions)),
         (
             billed == played.energy && journalled == played.energy && same_drivers,
-            format!("kWh measured at the stations {}, billed by the central system {}, kept for billing {}", kwh(played.energy), kwh(billed), kwh(journalled)),
+            format!(
+                "kWh measured at the stations {}, billed by the central system {}, kept for billing {}",
+                kwh(played.energy),
+                kwh(billed),
+                kwh(journalled)
+            ),
         ),
-        (drivers == codes && drivers > 0, format!("{drivers} drivers have {codes} codes: one each, at every station, in every version and spelling")),
-        (unanswered == 0 && counts.strays == 0, format!("every call answered once: {unanswered} without an answer, {} answers too many", counts.strays)),
+        (
+            drivers == codes && drivers > 0,
+            format!("{drivers} drivers have {codes} codes: one each, at every station, in every version and spelling"),
+        ),
+        (
+            unanswered == 0 && counts.strays == 0,
+            format!("every call answered once: {unanswered} without an answer, {} answers too many", counts.strays),
+        ),
         (
             counts.remote_starts == played.remote_starts && counts.misdirected == 0,
             format!("{} of {} remote starts reached their station with the real card", counts.remote_starts, played.remote_starts),
@@ -124,9 +138,18 @@ fn count(screen: &mut Screen, counts: &Counts, sessions: usize) {
     screen.heading("Counted");
     screen.text(&format!("  stations              {}", stations.join(", ")));
     screen.text(&format!("  sessions              {sessions}"));
-    screen.text(&format!("  frames up             {} sent by stations, {} reached the central system", counts.sent[station], counts.received[csms]));
-    screen.text(&format!("  frames down           {} sent by the central system, {} reached stations (with the gateway's own answers)", counts.sent[csms], counts.received[station]));
-    screen.text(&format!("  identifiers           {} replaced by codes on the way up, {} put back on the way down", counts.coded, counts.restored));
+    screen.text(&format!(
+        "  frames up             {} sent by stations, {} reached the central system",
+        counts.sent[station], counts.received[csms]
+    ));
+    screen.text(&format!(
+        "  frames down           {} sent by the central system, {} reached stations (with the gateway's own answers)",
+        counts.sent[csms], counts.received[station]
+    ));
+    screen.text(&format!(
+        "  identifiers           {} replaced by codes on the way up, {} put back on the way down",
+        counts.coded, counts.restored
+    ));
     screen.text(&format!("  messages held back    {}, answered at the gateway", counts.stayed));
     screen.text(&format!("  fields held back      {withheld}"));
     let mut classes: Vec<_> = counts.withheld.iter().collect();

@@ -163,7 +163,9 @@ fn lost(was: &Value, is: &Value) -> Option<String> {
             Some(kept) => lost(value, kept),
             None => Some(name.clone()),
         }),
-        (Value::Array(was), is) => was.iter().enumerate().find_map(|(at, value)| is.get(at).map_or(Some(at.to_string()), |kept| lost(value, kept))),
+        (Value::Array(was), is) => {
+            was.iter().enumerate().find_map(|(at, value)| is.get(at).map_or(Some(at.to_string()), |kept| lost(value, kept)))
+        }
         _ => None,
     }
 }

@@ -4,8 +4,8 @@ use super::Options;
 use super::books::Order;
 use super::cast::{Habit, UNITS, Unit};
 use super::csms::Csms;
-use super::ledger::Ledger;
 use super::leaks::Finder;
+use super::ledger::Ledger;
 use super::screen::{Ink, Screen};
 use super::station::{self, Cue, Pace, Stage};
 use super::wire::{PATIENCE, Trouble};
@@ -131,8 +131,18 @@ fn introduce(screen: &mut Screen, gateway: &Serving, policy: &str) {
     screen.text(&format!("  stations ──▶ gateway ({}, policy {policy}) ──▶ central system", gateway.listen));
     screen.text("  Twelve made-up stations speak three versions of OCPP through a real gateway, over real sockets. Both ends report");
     screen.text("  what they sent and what they received; what differs is shown here, each kind of frame the first time it goes by:");
-    screen.line(&[(Ink::Plain, "  "), (Ink::Clear, "04A22B6A5C1180"), (Ink::Plain, " → "), (Ink::Code, "Z0…"), (Ink::Plain, "   an identifier, and the code that the central system gets in its place")]);
-    screen.line(&[(Ink::Plain, "  "), (Ink::Held, "SoC 43"), (Ink::Plain, "                 stays behind, for want of a purpose that needs it")]);
+    screen.line(&[
+        (Ink::Plain, "  "),
+        (Ink::Clear, "04A22B6A5C1180"),
+        (Ink::Plain, " → "),
+        (Ink::Code, "Z0…"),
+        (Ink::Plain, "   an identifier, and the code that the central system gets in its place"),
+    ]);
+    screen.line(&[
+        (Ink::Plain, "  "),
+        (Ink::Held, "SoC 43"),
+        (Ink::Plain, "                 stays behind, for want of a purpose that needs it"),
+    ]);
 }
 
 impl World {
@@ -159,7 +169,9 @@ impl World {
                 stage.play(Cue::Chatter).await?;
             }
             if first && unit.version != Version::V21 {
-                self.ledger.say(|screen| screen.heading("A curious central system tries a card number it was never given, and asks for the station's log files."));
+                self.ledger.say(|screen| {
+                    screen.heading("A curious central system tries a card number it was never given, and asks for the station's log files.")
+                });
                 self.played.guesses += 1;
                 let answer = self.csms.order(unit.id, Order::Guess).await?;
                 self.played.guesses_refused += u64::from(answer["status"] != "Accepted");
@@ -171,7 +183,9 @@ impl World {
 
     /// All stations at once, each in its own habit.
     async fn second_round(&mut self) -> Result<(), Trouble> {
-        self.ledger.say(|screen| screen.heading("All twelve at once: remote starts, reservations and card lists come down with the real card in them."));
+        self.ledger.say(|screen| {
+            screen.heading("All twelve at once: remote starts, reservations and card lists come down with the real card in them.")
+        });
         let mut acts = JoinSet::new();
         for (unit, stage) in self.stages.clone() {
             let csms = Arc::clone(&self.csms);
@@ -231,7 +245,8 @@ impl World {
             socket.read_to_end(&mut page).await?;
             Ok(page)
         };
-        let page = tokio::time::timeout(PATIENCE, page).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(failed)?;
+        let page =
+            tokio::time::timeout(PATIENCE, page).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(failed)?;
         if page.starts_with(b"HTTP/1.1 200") { Ok(page) } else { Err(failed(std::io::ErrorKind::InvalidData.into())) }
     }
 }
