@@ -212,6 +212,9 @@ pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
     found.into()
 }
 
+/// Identifiers that one frame from the central system can make active: a remote start names two, a local list thousands.
+const MAX_ACTIVE_PER_FRAME: u32 = 4;
+
 /// Names of settings remembered of one CALL. Stations report far smaller limits on the items of a message.
 const MAX_ASKED: usize = 128;
 
@@ -861,7 +864,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         // Why exposed: the station's own socket is one of the two places for clear identifiers (I3).
         self.replace(span, |out| write_string(out, original.expose()));
         self.tally.replaced += 1;
-        self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared));
+        // A list of cards is not active here, and must not push out those that are.
+        if self.tally.replaced <= MAX_ACTIVE_PER_FRAME {
+            self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared));
+        }
         Kept
     }
 

@@ -31,7 +31,8 @@ pub(super) fn settings(max_frame: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(0)
-        .max_write_buffer_size(max_frame + 4096)
+        // Restored identifiers may be longer than their codes.
+        .max_write_buffer_size(4 * max_frame)
         .max_message_size(Some(max_frame))
         .max_frame_size(Some(max_frame))
 }
