@@ -31,7 +31,9 @@ fn keeps_every_promise() {
 fn finds_the_leaks_of_a_gateway_that_only_observes() {
     let (output, text) = demo("observe");
     assert_eq!(output.status.code(), Some(1), "{text}");
-    for leak in ["card number as text", "contract number in base64", "SIM card number as text", "serial number as text", "meter number in base64"] {
+    for leak in
+        ["card number as text", "contract number in base64", "SIM card number as text", "serial number as text", "meter number in base64"]
+    {
         assert!(text.contains(&format!("LEAKED: {leak} in what the central system received")), "{leak}\n{text}");
     }
     assert!(!text.contains("in the gateway's log") && !text.contains("in the gateway's files") && !text.contains("in /metrics"), "{text}");

@@ -126,7 +126,7 @@ impl<'a> Inherited<'a> {
                 Some(is) if was == is => {}
                 Some(is) => inside.value(spec, &path, was, is, changes),
                 None if spec.is_none() => {
-                    Self { purposes: Some(&[]), class: "vendor extension", ..self }.withheld(None, &path, was, changes)
+                    Self { purposes: Some(&[]), class: "vendor extension", ..self }.withheld(None, &path, was, changes);
                 }
                 None if name == "meterValue" || name == "transactionData" => {
                     was.as_array().into_iter().flatten().for_each(|reading| inside.reading(reading, changes));

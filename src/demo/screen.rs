@@ -128,10 +128,10 @@ impl Screen {
             let name = format!("      {:<28} ", change.field);
             match &change.after {
                 After::Coded(code) => {
-                    self.line(&[(Ink::Plain, &name), (Ink::Clear, &change.before), (Ink::Plain, " → "), (Ink::Code, code)])
+                    self.line(&[(Ink::Plain, &name), (Ink::Clear, &change.before), (Ink::Plain, " → "), (Ink::Code, code)]);
                 }
                 After::Restored(card) => {
-                    self.line(&[(Ink::Plain, &name), (Ink::Code, &change.before), (Ink::Plain, " → "), (Ink::Clear, card)])
+                    self.line(&[(Ink::Plain, &name), (Ink::Code, &change.before), (Ink::Plain, " → "), (Ink::Clear, card)]);
                 }
                 After::Neutral(now, why) => self.line(&[
                     (Ink::Plain, &name),

@@ -170,7 +170,8 @@ impl World {
             }
             if first && unit.version != Version::V21 {
                 self.ledger.say(|screen| {
-                    screen.heading("A curious central system tries a card number it was never given, and asks for the station's log files.")
+                    screen
+                        .heading("A curious central system tries a card number it was never given, and asks for the station's log files.");
                 });
                 self.played.guesses += 1;
                 let answer = self.csms.order(unit.id, Order::Guess).await?;
@@ -184,7 +185,7 @@ impl World {
     /// All stations at once, each in its own habit.
     async fn second_round(&mut self) -> Result<(), Trouble> {
         self.ledger.say(|screen| {
-            screen.heading("All twelve at once: remote starts, reservations and card lists come down with the real card in them.")
+            screen.heading("All twelve at once: remote starts, reservations and card lists come down with the real card in them.");
         });
         let mut acts = JoinSet::new();
         for (unit, stage) in self.stages.clone() {
