@@ -62,6 +62,12 @@ enum Command {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked.
         #[arg(long)]
         once: bool,
+        /// Where stations connect [default: 127.0.0.1:9000, or any free port]
+        #[arg(long)]
+        listen: Option<String>,
+        /// strict, smart-charging or observe [default: strict]
+        #[arg(long, value_parser = ["strict", "smart-charging", "observe"])]
+        policy: Option<String>,
     },
 }
 
@@ -165,7 +171,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
-        Command::Demo { once } => demo(once),
+        Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
@@ -288,13 +294,14 @@ fn keys(config: &Config, action: &Keys) -> Result<(), ExitCode> {
 }
 
 #[cfg(not(feature = "demo"))]
-fn demo(_once: bool) -> Result<(), ExitCode> {
-    error("this program was built without the feature demo");
-    Err(ExitCode::from(FAILED))
+fn demo(_once: bool, _listen: Option<String>, _policy: Option<String>) -> ExitCode {
+    error("this program was built without the demo (cargo feature `demo`)");
+    ExitCode::from(FAILED)
 }
 
 #[cfg(feature = "demo")]
-fn demo(_once: bool) -> Result<(), ExitCode> {
-    error("the demonstration is not wired yet");
-    Err(ExitCode::from(FAILED))
+#[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
+fn demo(once: bool, listen: Option<String>, policy: Option<String>) -> ExitCode {
+    let plain = std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
+    crate::demo::run(&crate::demo::Options { once, listen, policy, plain })
 }

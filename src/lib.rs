@@ -31,7 +31,7 @@
 //!
 //! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`].
 //! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`], [`metrics`],
-//! [`admin`], [`serve`] (all of it started and stopped), [`cli`].
+//! [`admin`], [`serve`] (all of it started and stopped), [`cli`]; and, behind the cargo feature of its name, `demo`: a small world to run it in.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
@@ -39,6 +39,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod custody;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod gateway;
 pub mod identity;
 pub mod journal;

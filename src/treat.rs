@@ -1,7 +1,7 @@
 //! Plan × frame → what may leave. One pass over the original text with the plan in hand: what is kept is copied, what is
 //! treated is spliced, and untouched bytes stay as they were. (hot)
 
-mod meter;
+pub(crate) mod meter;
 mod text;
 mod tripwire;
 

@@ -1,0 +1,40 @@
+//! `sluis demo --once`, as a newcomer runs it: it keeps its promises, it can be read without colours, and it can fail.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::process::{Command, Output};
+
+fn demo(policy: &str) -> (Output, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluis")).args(["demo", "--once", "--policy", policy]).output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    (output, text)
+}
+
+#[test]
+fn keeps_every_promise() {
+    for policy in ["strict", "smart-charging"] {
+        let (output, text) = demo(policy);
+        assert!(output.status.success(), "{policy}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{policy}: it says only what it has to say");
+        assert!(!text.contains('\x1b'), "plain where there is no terminal");
+        assert!(!text.contains("BROKEN") && !text.contains("LEAKED"), "{policy}:\n{text}");
+        for said in ["24 of 24 sessions", "3 of 3 remote starts", "70 of 70 identifiers", "UnknownVendorId", "customer 1001"] {
+            assert!(text.contains(said), "{policy}: {said}\n{text}");
+        }
+        // Load management is the one purpose in which the two policies differ.
+        assert_eq!(text.contains("stays behind: needed for smart-charging only"), policy == "strict");
+    }
+}
+
+/// A check that cannot fail proves nothing. A policy that only observes lets everything through.
+#[test]
+fn finds_the_leaks_of_a_gateway_that_only_observes() {
+    let (output, text) = demo("observe");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for leak in
+        ["card number as text", "contract number in base64", "SIM card number as text", "serial number as text", "meter number in base64"]
+    {
+        assert!(text.contains(&format!("LEAKED: {leak} in what the central system received")), "{leak}\n{text}");
+    }
+    assert!(!text.contains("in the gateway's log") && !text.contains("in the gateway's files") && !text.contains("in /metrics"), "{text}");
+}
