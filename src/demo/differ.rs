@@ -185,7 +185,7 @@ impl<'a> Inherited<'a> {
 
     /// One sampled value that stayed behind.
     fn sample(self, sample: &Value) -> Change {
-        let text = |name: &str| sample[name].as_str().map(str::to_owned);
+        let text = |name: &str| sample[name].as_str().map(std::borrow::Cow::Borrowed);
         let signed = sample.get("signedMeterValue").is_some() || text("format").as_deref() == Some("SignedData");
         let facts = Sample {
             measurand: text("measurand"),
@@ -195,7 +195,7 @@ impl<'a> Inherited<'a> {
             opaque: signed,
             ..Sample::default()
         };
-        let measurand = facts.measurand.clone().unwrap_or_else(|| "Energy.Active.Import.Register".to_owned());
+        let measurand = facts.measurand.clone().unwrap_or_else(|| "Energy.Active.Import.Register".into());
         let (why, class) = match facts.purpose() {
             Purpose::Bill => (format!("{THIN} smart-charging only"), "meter series"),
             Purpose::CalibrationLaw => ("needed for calibration-law only".to_owned(), "signed meter data"),
