@@ -223,7 +223,9 @@ pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
                     found.push(cursor.content(&token).into());
                 }
             }
-            _ => drop(cursor.skip()?),
+            _ => {
+                cursor.skip()?;
+            }
         }
         Ok(())
     }

@@ -77,6 +77,13 @@ cargo test --locked
 begin "cargo build"
 cargo build --locked
 
+begin "the demonstration"
+"$target/debug/sluis" demo --once >"$target/demo.txt" || {
+    tail -n 40 "$target/demo.txt"
+    exit 1
+}
+tail -n 9 "$target/demo.txt"
+
 begin "interop tests"
 SLUIS=$(realpath "$target/debug/sluis") "$venv/bin/pytest" tests/interop
 
