@@ -12,6 +12,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// The moment in UTC as RFC 3339, to the second: `2026-11-24T10:00:00Z`.
+    pub fn rfc3339(self) -> String {
+        let of_day = self.seconds().rem_euclid(86_400);
+        format!("{}T{:02}:{:02}:{:02}Z", self.date(), of_day / 3600, of_day / 60 % 60, of_day % 60)
+    }
+
     /// The day in UTC, as `2026-11-24`.
     pub fn date(self) -> String {
         // Gregorian, counted in eras of 400 years from 0000-03-01.

@@ -623,12 +623,18 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if verdict == Kept {
             return Ok(Kept);
         }
-        let Some(otherwise) = &field.otherwise else { return Ok(Withheld) };
+        // A session must not be lost for a clock that writes nonsense: the time of arrival stands in for a required time.
+        let timeless = self.up() && field.required && matches!(self.context.plan.nodes[field.node as usize], Node::Text(Text::Time));
+        let otherwise: Cow<'_, str> = match &field.otherwise {
+            Some(otherwise) => Cow::Borrowed(otherwise),
+            None if timeless => Cow::Owned(format!("\"{}\"", self.context.now.rfc3339())),
+            None => return Ok(Withheld),
+        };
         self.return_to(before);
         if let Some(gap) = gap {
             self.cut(gap);
         }
-        self.replace(span, |out| out.push_str(otherwise));
+        self.replace(span, |out| out.push_str(&otherwise));
         Ok(Kept)
     }
 

@@ -314,3 +314,10 @@ fn the_answer_to_an_unlisted_setting_keeps_its_name_and_withholds_its_value() {
         r#"[3,"g",{"configurationKey":[{"key":"VendorKey","readonly":false},{"key":"HeartbeatInterval","readonly":false,"value":"300"}]}]"#
     );
 }
+
+#[test]
+fn a_session_is_not_lost_for_a_clock_that_writes_nonsense() {
+    let mut lock = Lock::new(Version::V16);
+    let stop = r#"[2,"2","StopTransaction",{"transactionId":7,"meterStop":9,"timestamp":"04A2B3C4D5E6F7"}]"#;
+    assert_eq!(lock.station_sends(stop), stop.replace(CARD, "2026-11-24T10:00:00Z"));
+}
