@@ -29,8 +29,9 @@ struct Watched {
 #[derive(Default)]
 pub(crate) struct Watch {
     watched: Vec<Watched>,
-    /// One bit for each pair of first bytes that a searchable pattern has, so that most text is passed over at once.
+    /// One bit for each first pair of bytes that a pattern has, and for each second pair, so that most text is passed over at once.
     first: Vec<u64>,
+    second: Vec<u64>,
 }
 
 impl Watch {
@@ -50,11 +51,12 @@ impl Watch {
             self.watched.remove(0);
         }
         self.watched.push(Watched { code, original: Sensitive::new(original.clone()), patterns: patterns(identifier) });
-        self.first = vec![0; 64];
+        (self.first, self.second) = (vec![0; 64], vec![0; 64]);
         for pattern in self.watched.iter().flat_map(|w| &w.patterns) {
-            if let [a, b, ..] = pattern.expose().as_bytes() {
-                let bit = slot(*a, *b);
-                self.first[bit >> 6] |= 1 << (bit & 63);
+            if let [a, b, c, d, ..] = pattern.expose().as_bytes() {
+                let (first, second) = (slot(*a, *b), slot(*c, *d));
+                self.first[first >> 6] |= 1 << (first & 63);
+                self.second[second >> 6] |= 1 << (second & 63);
             }
         }
     }
@@ -69,7 +71,27 @@ impl Watch {
         !self.watched.is_empty() && self.finds(text, &mut Vec::new())
     }
 
+    /// The first look: whether four letters or digits in a row, separators aside, begin like a pattern.
+    fn perhaps(&self, text: &str) -> bool {
+        let set = |map: &[u64], bit: usize| map[bit >> 6] & 1 << (bit & 63) != 0;
+        let mut last = [0u8; 4];
+        let mut seen = 0;
+        for b in text.bytes() {
+            if b.is_ascii_alphanumeric() || b == b'+' || b == b'/' {
+                last = [last[1], last[2], last[3], b.to_ascii_uppercase()];
+                seen += 1;
+                if seen >= 4 && set(&self.first, slot(last[0], last[1])) && set(&self.second, slot(last[2], last[3])) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     fn finds(&self, text: &str, groups: &mut Vec<u8>) -> bool {
+        if !self.perhaps(text) {
+            return false;
+        }
         groups.clear();
         // Bit 7 of a byte marks the first of a group: text is ASCII here, as every pattern is.
         let mut fresh = 0x80;
