@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::config::{Config, Flags};
-use crate::custody::{Custody, Opening, Role};
+use crate::custody::{Custody, EpochState, Opening, Role};
 use crate::identity::Epoch;
 use crate::policy::explain::{Layout, explain};
 use crate::pseudonym::Alphabet;
@@ -274,6 +274,18 @@ fn keys(config: &Config, action: &Keys) -> Result<(), ExitCode> {
             print(&format!("epoch {} is now current; its codes differ from those before\n", epoch.0));
         }
         Keys::Destroy { epoch } => {
+            let states = custody.epochs().map_err(failed)?;
+            let state = states.iter().find(|s| s.epoch.0 == *epoch).map(|s| s.state);
+            let refusal = match state {
+                None => Some("there is no such epoch"),
+                Some(EpochState::Current) => Some("it is the current epoch: rotate first"),
+                Some(EpochState::Destroyed) => Some("it was destroyed before"),
+                Some(EpochState::Prepared | EpochState::Ending) => None,
+            };
+            if let Some(why) = refusal {
+                error(&format!("epoch {epoch} is not destroyed: {why}"));
+                return Err(ExitCode::from(FAILED));
+            }
             custody.destroy_epoch(Epoch(*epoch), clock::now()).map_err(failed)?;
             print(&format!("destroyed epoch {epoch}: its codes cannot be resolved again\n"));
         }
