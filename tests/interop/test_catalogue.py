@@ -97,3 +97,66 @@ def test_what_is_answered_here_is_valid(version):
     for action, message in catalogue(version)["message"].items():
         if "answer" in message:
             jsonschema.validate(json.loads(message["answer"]), schema(version, f"{action}Response"))
+
+
+STRICT = {"charge", "bill", "operate"}
+FREE = {"text", "serial", "url", "opaque", "any"}  # what a station can put anything into
+
+
+def upwards(book):
+    """Every leaf that goes to the central system under strict: its place and its spec. Text without a `for` needs quality on its way
+    up, and a required serial number becomes a code."""
+
+    def walk(fields, place, outer=()):
+        for name, spec in fields.items():
+            purposes = spec.get("for", ["quality"] if spec["is"] == "text" else None)
+            if purposes is not None and not STRICT & set(purposes):
+                continue
+            if spec["is"] not in book["type"]:
+                yield f"{place}.{name}", spec
+            elif spec["is"] not in outer:
+                yield from walk(book["type"][spec["is"]], f"{place}.{name}", (*outer, spec["is"]))
+
+    for action, message in book["message"].items():
+        if STRICT & set(message["for"]):
+            if message["from"] != "csms":
+                yield from walk(message.get("request", {}), f"{action}.request")
+            if message["from"] != "station":
+                yield from walk(message.get("response", {}), f"{action}.response")
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_strict_lets_no_free_string_up(version):
+    assert [place for place, spec in upwards(catalogue(version)) if spec["is"] in FREE] == []
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_one_odd_word_never_costs_a_session(version):
+    needed = ("Authorize.request", "BootNotification.request", "StatusNotification.request", "TransactionEvent.request")
+    words = [(place, spec) for place, spec in upwards(catalogue(version)) if place.startswith(needed) and spec["is"] in ("enum", "name")]
+    # One period's dimension is no session: it is left out of the cost details.
+    lost = [place for place, spec in words if spec.get("required") and "otherwise" not in spec and "dimensions" not in place]
+    assert lost == []
+
+
+def test_the_two_versions_of_2_x_judge_alike():
+    old, new = catalogue("2.0.1"), catalogue("2.1")
+    judged = ("for", "carries", "otherwise")
+    faults = [
+        f"{name}.{field}: {key}"
+        for name, fields in old["type"].items()
+        for field, spec in fields.items()
+        for key in judged
+        if field in new["type"].get(name, {}) and spec.get(key) != new["type"][name][field].get(key)
+    ]
+    for action, message in old["message"].items():
+        other = new["message"][action]
+        faults += [f"{action}: {key}" for key in ("from", "for") if message[key] != other[key]]
+        faults += [
+            f"{action}.{part}.{field}: {key}"
+            for part in ("request", "response")
+            for field, spec in message.get(part, {}).items()
+            for key in judged
+            if field in other[part] and spec.get(key) != other[part][field].get(key)
+        ]
+    assert faults == []
