@@ -113,6 +113,8 @@ pub(crate) enum Text {
     /// Crosses as it is.
     Plain,
     Decimal,
+    /// A number that stands in quotes where none should be.
+    QuotedNumber,
     Time,
     Word(Arc<[String]>),
     Token,
@@ -131,6 +133,8 @@ pub(crate) enum Text {
     Component,
     Variable,
     VariableValue,
+    /// The name of a setting, on its way down.
+    AskedName,
     Key,
     Vendor,
     VendorMessage,

@@ -360,6 +360,11 @@ impl Session {
                 error_frame(id, "InternalError", "the answer could not be read")
             }
             Ok(treated) => {
+                let mut treated = treated;
+                if caller == Side::Csms {
+                    // The central system chose this id itself; that it comes back must not tell it anything (I5).
+                    treated.tally.exempt.push(frame.id_span.clone());
+                }
                 let blocked = caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
                 let outcome = if blocked {
                     Outcome::Tripwire
@@ -560,7 +565,10 @@ impl<'a> Turn<'a> {
     fn answer_here(&self, action: &'static str, call: &CallPlan, outcome: Outcome, tally: &Tally) -> Step {
         let mut step = Step { seen: Some(self.seen(action, outcome, tally)), ..Step::default() };
         if self.frame.kind == Kind::Call {
+            let billing = matches!(action, "StartTransaction" | "StopTransaction" | "TransactionEvent") && self.from == Side::Station;
             let answer = match (tally.vendor_refusal, call.answer.as_deref()) {
+                // What could not be passed on is not acknowledged: the station must know that nobody has it (I4).
+                _ if billing => error_frame(&self.frame.id, violation_of_type(outcome), "not passed on"),
                 (Some(status), _) => result_frame(&self.frame.id, &format!("{{\"status\":\"{status}\"}}")),
                 (None, Some(answer)) => result_frame(&self.frame.id, answer),
                 (None, None) => error_frame(&self.frame.id, "NotSupported", "not passed on"),
@@ -584,6 +592,11 @@ fn names_settings(action: &str) -> bool {
 /// The code for a message that breaks the grammar (OCPP-J 1.6 §4.2.3; OCPP 2.1 Part 4 §4.3).
 fn violation(version: Version) -> &'static str {
     if version == Version::V16 { "FormationViolation" } else { "FormatViolation" }
+}
+
+/// The code for a transaction message that cannot be passed on.
+fn violation_of_type(outcome: Outcome) -> &'static str {
+    if outcome == Outcome::Tripwire { "InternalError" } else { "TypeConstraintViolation" }
 }
 
 fn error_frame(id: &str, code: &str, description: &str) -> Outgoing {

@@ -6,11 +6,12 @@ mod text;
 mod tripwire;
 
 use crate::clock::Timestamp;
-use crate::identity::{Codes, Declared, Epoch, Identifier, Reveal, Sighting};
+use crate::identity::{Class, Codes, Declared, Epoch, Identifier, Reveal, Sighting};
 use crate::ocpp::frame::Frame;
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, Rules, Special, Text, VariableRule};
+use crate::pseudonym::Pseudonym;
 use meter::{Sample, Series};
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -129,7 +130,7 @@ pub(crate) struct Tally {
     /// DataTransfer: the status to refuse it with, or the vendor message it is.
     pub(crate) vendor_refusal: Option<&'static str>,
     pub(crate) vendor: Option<(String, String)>,
-    exempt: Vec<Range<usize>>,
+    pub(crate) exempt: Vec<Range<usize>>,
     notes: Vec<(u64, i64)>,
 }
 
@@ -249,12 +250,19 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
     let mut cursor = Cursor::inside(text, frame.rest);
     let mut description = None;
     let mut details = "{}";
-    if !cursor.clone().take(b']') {
+    let mut readable = true;
+    if cursor.clone().take(b']') {
+        if text[..frame.rest].trim_end().ends_with(',') {
+            return Err(Unreadable::Syntax);
+        }
+    } else {
         if cursor.shape()? == Shape::String {
             let token = cursor.string()?;
             description = Some(cursor.content(&token));
         } else {
+            // Whatever stands there instead of a text does not go on.
             cursor.skip()?;
+            readable = false;
         }
         if cursor.take(b',') {
             details = &text[cursor.skip()?];
@@ -272,7 +280,7 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
     } else {
         Cow::Borrowed("")
     };
-    let untouched = context.rules.allow_all || (known && kept == description && details == "{}" && frame.id == id);
+    let untouched = context.rules.allow_all || (known && readable && kept == description && details == "{}" && frame.id == id);
     let mut out = String::new();
     if untouched {
         out.push_str(text);
@@ -285,7 +293,7 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
         write_string(&mut out, kept.get(..255).unwrap_or(&kept));
         out.push_str(",{}]");
     }
-    let withheld = u32::from(kept != description) + u32::from(details != "{}") + u32::from(!known);
+    let withheld = u32::from(kept != description || !readable) + u32::from(details != "{}") + u32::from(!known);
     let tally = Tally { withheld, ..Tally::default() };
     Ok(Treated { verdict: Kept, payload: 0..0, frame: Outgoing { text: out }, changed: !untouched, tally })
 }
@@ -469,9 +477,11 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             // An explicit null says nothing, so it may stand where the plan knows the field.
             _ if shape == Shape::Null => true,
             Node::Boolean => shape == Shape::Boolean,
-            Node::Integer | Node::Number => shape == Shape::Number,
+            Node::Integer | Node::Number if shape == Shape::Number => true,
             Node::Text(text) if shape == Shape::String => return self.string(text),
             Node::Text(Text::Decimal) if shape == Shape::Number => true,
+            // A number in quotes is odd, but it is what some stations send.
+            Node::Integer | Node::Number if shape == Shape::String => return self.string(&Text::QuotedNumber),
             Node::Object(object) if shape == Shape::Object => return self.object(object),
             Node::List { item, min } if shape == Shape::Array => return self.list(*item, *min),
             _ => {
@@ -536,7 +546,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn object(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
         let whole = self.mark();
         let outside = (self.declared, self.variable, self.vendor);
-        if self.meet(object.special) == Withheld {
+        if self.meet(object) == Withheld {
             self.cursor.skip()?;
             return Ok(Withheld);
         }
@@ -672,8 +682,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     }
 
     /// Looks ahead in an object for what decides about its fields.
-    fn meet(&mut self, special: Special) -> Verdict {
-        match special {
+    fn meet(&mut self, object: &Object) -> Verdict {
+        match object.special {
             Special::None => {}
             Special::Token => {
                 self.declared = match self.cursor.peek_string("type").as_deref() {
@@ -698,13 +708,16 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                     _ => None,
                 };
             }
-            Special::Vendor => return self.meet_vendor(),
+            Special::Vendor => return self.meet_vendor(object),
         }
         Kept
     }
 
-    fn meet_vendor(&mut self) -> Verdict {
-        let Some(vendor) = self.cursor.peek_string("vendorId") else { return Kept };
+    fn meet_vendor(&mut self, object: &Object) -> Verdict {
+        if !object.fields.iter().any(|f| *f.name == *"vendorId") {
+            return Kept;
+        }
+        let vendor = self.cursor.peek_string("vendorId").unwrap_or_default();
         let message = self.cursor.peek_string("messageId").unwrap_or_default();
         let plan = self.context.plan;
         let known = (vendor.into_owned(), message.into_owned());
@@ -746,12 +759,15 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 }
                 let (series, _) = self.series();
                 let seconds = reading.seconds.unwrap_or_else(|| self.context.now.seconds());
+                // The last reading of a transaction is what it is billed by, whatever it says of itself.
+                let last = self.ends_transaction() && self.cursor.clone().take(b']');
                 let fine = reading.boundary
+                    || last
                     || !self.up()
                     || enabled.has(Purpose::SmartCharging)
                     || (self.memory.series.permits(series, seconds)
                         && !self.tally.notes.contains(&(series, seconds.div_euclid(meter::SLOT) * meter::SLOT)));
-                if fine && !reading.boundary {
+                if fine && !reading.boundary && !last {
                     self.tally.notes.push((series, seconds.div_euclid(meter::SLOT) * meter::SLOT));
                 } else if !fine {
                     self.tally.withheld += 1;
@@ -760,6 +776,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             }
             _ => true,
         }
+    }
+
+    fn ends_transaction(&mut self) -> bool {
+        matches!(self.context.metered, Metered::By("transactionId")) || self.series().1
     }
 
     /// The meter series that the payload belongs to, by the field that names it, and whether the payload is the beginning or the end of
@@ -801,6 +821,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         match text {
             Text::Plain | Text::Vendor | Text::VendorMessage => Kept,
             Text::Decimal => keep(text::is_decimal(content.trim())),
+            Text::QuotedNumber => keep(text::is_decimal(content) && content.len() < 10),
             Text::Time => keep(text::time(content).is_some()),
             Text::Word(words) => keep(words.iter().any(|w| **w == *content) || words.iter().any(|w| w.eq_ignore_ascii_case(content))),
             Text::Language => keep(text::is_language(content)),
@@ -808,7 +829,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Hash if text::is_digest(content) => keep(!self.memory.watch.knows(content)),
             Text::Hash | Text::Ref => self.reference(span, content),
             Text::Token => self.token(span, content),
-            Text::Name { max } if self.was_asked(content) => keep(content.chars().count() <= *max as usize),
+            Text::Name { .. } | Text::Component | Text::Variable | Text::Key if self.was_asked(&span, content) => Kept,
             Text::Name { max } => keep(content.chars().count() <= *max as usize && self.is_plain_name(content)),
             Text::Scrub => {
                 let clean = text::scrub(content, |word| self.memory.watch.knows(word));
@@ -824,21 +845,43 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 self.tally.replaced += 1;
                 Kept
             }
-            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase()) || self.was_asked(content)),
+            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase())),
             Text::Variable => {
                 let name = content.to_ascii_lowercase();
                 let standard = || self.context.rules.components.values().any(|c| c.contains_key(&name));
-                keep(self.variable.is_some() || standard() || self.was_asked(content))
+                keep(self.variable.is_some() || standard())
             }
-            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase()) || self.was_asked(content)),
+            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase())),
+            Text::AskedName => self.may_be_asked(content),
             Text::VariableValue => self.setting(span, content),
             Text::VendorData => self.nested(span, content),
         }
     }
 
     /// Whether the central system itself has just named this setting: then its name is nothing new to it.
-    fn was_asked(&self, content: &str) -> bool {
-        self.context.asked.iter().any(|name| name.eq_ignore_ascii_case(content)) && !self.memory.watch.knows(content)
+    ///
+    /// It must not depend on which identifiers are active here, nor may the tripwire: else the central system would learn from what comes
+    /// back which of its guesses is a card in use (I5).
+    fn was_asked(&mut self, span: &Range<usize>, content: &str) -> bool {
+        let asked = self.context.asked.iter().any(|name| name.eq_ignore_ascii_case(content));
+        if asked {
+            self.exempt(span.clone());
+        }
+        asked
+    }
+
+    /// The name of a setting on its way down: one that could be an identifier would come back up again.
+    fn may_be_asked(&mut self, content: &str) -> Verdict {
+        let lower = content.to_ascii_lowercase();
+        let rules = self.context.rules;
+        let known = rules.keys.contains_key(&lower)
+            || rules.components.contains_key(&lower)
+            || rules.components.values().any(|c| c.contains_key(&lower));
+        if known || !could_be_identifier(content) {
+            return Kept;
+        }
+        self.tally.foreign += 1;
+        Withheld
     }
 
     fn is_plain_name(&self, content: &str) -> bool {
@@ -854,7 +897,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if !self.up() {
             let Some(code) = known else { return Kept };
             // Why exposed: the station gets its own reference back.
-            return match self.context.vault.reveal(&code) {
+            return match self
+                .context
+                .vault
+                .reveal(&code)
+                .filter(|original| self.stands_for(&code, original.expose(), &[Declared::Reference]))
+            {
                 Some(original) => {
                     self.replace(span, |out| write_string(out, original.expose()));
                     self.tally.replaced += 1;
@@ -889,7 +937,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
         let original = known.and_then(|code| {
             let here = self.memory.watch.spelling(&code).cloned();
-            here.or_else(|| self.context.vault.reveal(&code)).map(|original| (code, original))
+            // A reference that looks like a card must not come down as one: the station would send it up again as the card (I5).
+            let kinds = [Declared::Undeclared, Declared::Vehicle];
+            let original = here.or_else(|| self.context.vault.reveal(&code).filter(|o| self.stands_for(&code, o.expose(), &kinds)));
+            original.map(|original| (code, original))
         });
         let Some((code, original)) = original else {
             self.tally.foreign += 1;
@@ -903,6 +954,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared));
         }
         Kept
+    }
+
+    /// Whether a code was made of an original of one of these kinds.
+    fn stands_for(&self, code: &Pseudonym, original: &str, kinds: &[Declared]) -> bool {
+        let epoch = self.context.codes.epoch_of(code);
+        kinds.iter().any(|kind| self.context.codes.code(&Identifier::from_wire(original, *kind), epoch) == *code)
     }
 
     fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: bool) {
@@ -921,7 +978,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             // A setting that the catalogue does not know goes down if it is a switch, a number or a plain word: nothing that could be
             // an address or plant an identifier. It never goes up.
             let plain =
-                text::is_setting(content) || (content.len() <= 20 && self.is_plain_name(content) && !content.contains(['.', '/', ':']));
+                text::is_setting(content) || (content.len() <= 20 && !could_be_identifier(content) && !content.contains(['.', '/', ':']));
             if self.up() {
                 return Withheld;
             }
@@ -978,6 +1035,11 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
         Kept
     }
+}
+
+/// Whether a text is, or could be taken by a station for, a card or contract number.
+fn could_be_identifier(content: &str) -> bool {
+    text::is_identifier_like(content) || matches!(Identifier::from_wire(content, Declared::Undeclared).class, Class::Rfid | Class::Emaid)
 }
 
 /// The field of that name: messages usually come in one order, so the one after the last is tried first.

@@ -298,7 +298,7 @@ fn a_number_whose_unit_had_to_be_withheld_does_not_go_on_as_another() {
 #[test]
 fn the_answer_to_an_unlisted_setting_keeps_its_name_and_withholds_its_value() {
     let mut lock = Lock::new(Version::V201);
-    let names = r#""component":{"name":"VendorCtrlr"},"variable":{"name":"Secret04A2B3C4"}"#;
+    let names = r#""component":{"name":"VendorCtrlr"},"variable":{"name":"VendorSecret"}"#;
     lock.csms_sends(&format!(r#"[2,"g","GetVariables",{{"getVariableData":[{{{names}}}]}}]"#));
     let seen = lock.station_sends(&format!(
         r#"[3,"g",{{"getVariableResult":[{{"attributeStatus":"Accepted","attributeValue":"04A2B3C4",{names}}}]}}]"#

@@ -293,6 +293,7 @@ impl Builder<'_> {
             ("vendor-message", _) => Node::Text(Text::VendorMessage),
             ("vendor-data", _) => Node::Text(Text::VendorData),
             ("variable-value" | "key-value", _) => Node::Text(Text::VariableValue),
+            ("component" | "variable" | "instance" | "key", false) => Node::Text(Text::AskedName),
             (_, false) => Node::Text(Text::Plain),
             ("decimal", true) => Node::Text(Text::Decimal),
             ("time", true) => Node::Text(Text::Time),

@@ -56,22 +56,62 @@ impl Sample<'_> {
     }
 }
 
-/// The quarter of an hour in which each meter series last had a reading let through.
+/// The quarters of an hour in which each meter series had a reading let through.
 #[derive(Debug, Default)]
-pub(crate) struct Series(Vec<(u64, i64)>);
+pub(crate) struct Series(Vec<Passed>);
+
+#[derive(Debug)]
+struct Passed {
+    series: u64,
+    /// The latest quarter of an hour.
+    latest: i64,
+    /// One bit for each of the 64 quarters up to the latest: 16 hours, so that what was stored while offline passes, and nothing twice.
+    before: u64,
+}
 
 impl Series {
-    /// Whether a reading at `seconds` opens a new quarter of an hour in the series `key`.
+    /// Whether a reading at `seconds` is the first of its quarter of an hour in the series `key`.
     pub(crate) fn permits(&self, key: u64, seconds: i64) -> bool {
-        self.0.iter().find(|(k, _)| *k == key).is_none_or(|(_, slot)| *slot != seconds.div_euclid(SLOT))
+        let slot = seconds.div_euclid(SLOT);
+        self.0.iter().find(|p| p.series == key).is_none_or(|p| match p.latest - slot {
+            age @ 0..64 => p.before & 1 << age == 0,
+            _ => true,
+        })
     }
 
     /// Notes that such a reading went through.
     pub(crate) fn note(&mut self, key: u64, seconds: i64) {
-        self.0.retain(|(k, _)| *k != key);
+        let slot = seconds.div_euclid(SLOT);
+        let at = self.0.iter().position(|p| p.series == key);
+        let mut passed = at.map_or(Passed { series: key, latest: slot, before: 0 }, |at| self.0.remove(at));
+        match slot - passed.latest {
+            ahead @ 1..64 => (passed.latest, passed.before) = (slot, passed.before << ahead),
+            -63..=0 => {}
+            _ => (passed.latest, passed.before) = (slot, 0),
+        }
+        passed.before |= 1 << (passed.latest - slot);
         if self.0.len() >= MAX_SERIES {
             self.0.remove(0);
         }
-        self.0.push((key, seconds.div_euclid(SLOT)));
+        self.0.push(passed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reading_in_a_quarter_of_an_hour_in_whatever_order() {
+        let mut series = Series::default();
+        let mut passed = 0;
+        for minute in [1, 61, 2, 62, 3, 63, 16, 31, 17, 46, 60, 59] {
+            if series.permits(7, minute * 60) {
+                series.note(7, minute * 60);
+                passed += 1;
+            }
+        }
+        assert_eq!(passed, 5);
+        assert!(series.permits(8, 60));
     }
 }

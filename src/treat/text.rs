@@ -28,6 +28,7 @@ pub(crate) fn is_setting(text: &str) -> bool {
 /// The seconds since 1970 of a date-time as stations write it: RFC 3339, and also with a space for the T, without seconds, without
 /// a zone (taken as UTC), with a zone without colon. `None` for anything else. Years have four digits, fractions at most nine.
 pub(crate) fn time(text: &str) -> Option<i64> {
+    let text = text.trim();
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         let digits = text.get(range)?;
         if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
@@ -57,6 +58,7 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     if hour > 24 || minute > 59 || second > 60 {
         return None;
     }
+    at += usize::from(byte(at) == Some(b' '));
     let zone = match byte(at) {
         None => 0,
         Some(b'Z' | b'z') if at + 1 == text.len() => 0,

@@ -132,7 +132,7 @@ impl Watch {
         false
     }
 
-    /// Whether a frame that is about to go up holds a watched identifier in any string or long number, outside the `exempt` ranges
+    /// Whether a frame that is about to go up holds a watched identifier in any string, outside the `exempt` ranges
     /// and other than as a word of the standard.
     pub(crate) fn hit(&self, frame: &str, exempt: &[Range<usize>], words: &HashSet<String>) -> bool {
         if self.watched.is_empty() {
@@ -152,22 +152,27 @@ impl Watch {
                     let Ok(token) = cursor.string() else { return true };
                     let content = cursor.content(&token);
                     at += cursor.at();
-                    if content.len() >= 4 && self.finds(&content, &mut groups) && !words.contains(&content.to_ascii_uppercase()) {
+                    // Times and short numbers are everywhere in a frame, and some card numbers look like them.
+                    let is_common =
+                        || super::text::is_setting(&content) || is_plain_number(&content) || super::text::time(&content).is_some();
+                    if content.len() >= 4
+                        && self.finds(&content, &mut groups)
+                        && !words.contains(&content.to_ascii_uppercase())
+                        && !is_common()
+                    {
                         return true;
                     }
-                }
-                b'0'..=b'9' => {
-                    let digits = bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-                    if digits >= SEARCHABLE && self.finds(&frame[at..at + digits], &mut groups) {
-                        return true;
-                    }
-                    at += digits;
                 }
                 _ => at += 1,
             }
         }
         false
     }
+}
+
+/// A meter reading: decimal digits with a fraction, or fewer than a card number has when it is printed in decimal (ten, with leading zeros).
+fn is_plain_number(text: &str) -> bool {
+    super::text::is_decimal(text) && (text.contains(['.', ',']) || text.len() < 10)
 }
 
 /// The place of a pair of bytes in the first look: 4,096 bits, 512 bytes a connection.
@@ -214,7 +219,9 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
             }
         }
     }
-    forms.retain(|form| form.len() >= 4 && form.is_ascii());
+    // A short number says nothing: it would be found in every meter reading.
+    forms
+        .retain(|form| form.is_ascii() && (form.len() >= SEARCHABLE || (form.len() >= 4 && form.bytes().any(|b| b.is_ascii_alphabetic()))));
     forms.sort_unstable();
     forms.dedup();
     forms.into_iter().map(Sensitive::new).collect()
@@ -262,7 +269,9 @@ mod tests {
         assert!(!hit(&card, "Energy.Active.Import.Register"));
         let short = watch("04A2B3C4", Class::Rfid);
         assert!(hit(&short, "tx-04A2B3C4-1") && hit(&short, "0077771716") && hit(&short, "x 04:a2:b3:c4"));
-        assert!(short.hit(r#"{"n":77771716}"#, &[], &HashSet::new()), "as a number");
+        assert!(!short.hit(r#"{"meterStop":77771716}"#, &[], &HashSet::new()), "a meter reading");
+        let dated = watch("20261124", Class::Rfid);
+        assert!(hit(&dated, "20261124-1") && !hit(&dated, "2026-11-24T10:00:00Z"), "a card that looks like a day");
         assert!(!hit(&short, "aa04A2B3C4bb"), "inside a longer hexadecimal number");
     }
 
