@@ -116,7 +116,7 @@ pub(crate) enum Text {
     /// A number that stands in quotes where none should be.
     QuotedNumber,
     Time,
-    Word(Arc<[String]>),
+    Word(Arc<Words>),
     Token,
     Ref,
     Name {
@@ -139,6 +139,26 @@ pub(crate) enum Text {
     Vendor,
     VendorMessage,
     VendorData,
+}
+
+/// A closed list of words, compared without case; the shortest first, so that only those of the same length are compared.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Words(Vec<String>);
+
+impl Words {
+    pub(crate) fn has(&self, word: &str) -> bool {
+        let from = self.0.partition_point(|w| w.len() < word.len());
+        let same = self.0[from..].iter().take_while(|w| w.len() == word.len());
+        same.clone().any(|w| w == word) || same.clone().any(|w| w.eq_ignore_ascii_case(word))
+    }
+}
+
+impl FromIterator<String> for Words {
+    fn from_iter<I: IntoIterator<Item = String>>(words: I) -> Self {
+        let mut words: Vec<String> = words.into_iter().collect();
+        words.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        Self(words)
+    }
 }
 
 /// What an object's fields mean to each other.

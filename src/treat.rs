@@ -354,6 +354,8 @@ struct Rewriter<'a, 'c> {
     tally: Tally,
     /// Where the payload begins.
     start: usize,
+    /// Whether the text has escapes anywhere.
+    escapes: bool,
     /// What the `type` beside a token declares.
     declared: Declared,
     /// The component and variable, or the key, that the object at hand names.
@@ -382,6 +384,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             copied: 0,
             tally: Tally::default(),
             start: cursor.at(),
+            escapes: memchr::memchr(b'\\', cursor.text().as_bytes()).is_some(),
             cursor,
             declared: Declared::Undeclared,
             variable: None,
@@ -553,20 +556,24 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.cursor.enter()?;
         let inside = self.cursor.at();
         let (mut kept, mut dropped, mut dead, mut end) = (0u32, 0u32, false, inside);
-        let (mut seen, mut expected) = (0u128, 0);
+        let (mut seen, mut expected) = (0u64, 0);
         let mut unknown: Vec<Cow<'a, str>> = Vec::new();
         if !self.cursor.take(b'}') {
             loop {
                 self.cursor.count()?;
                 let gap = self.cursor.at();
                 let key = self.cursor.string()?;
-                let name = self.cursor.content(&key);
                 if !self.cursor.take(b':') {
                     return Err(Unreadable::Syntax);
                 }
                 let before = self.mark();
                 let mut verdict = Withheld;
-                if let Some(at) = find(&object.fields, &name, &mut expected) {
+                let known = if key.escaped {
+                    find(&object.fields, self.cursor.content(&key).as_bytes(), &mut expected)
+                } else {
+                    find(&object.fields, &self.cursor.text().as_bytes()[key.span.clone()], &mut expected)
+                };
+                if let Some(at) = known {
                     if seen & (1 << at) != 0 {
                         return Err(Unreadable::Duplicate);
                     }
@@ -579,9 +586,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                             self.cut(inside..gap);
                         }
                         verdict = self.field(field, &before, (kept == 0 && dropped > 0).then_some(inside..gap))?;
-                        dead = verdict == Withheld && field.required;
+                        dead = (verdict == Withheld && field.required) || (self.sample.refused && object.special == Special::Sampled);
                     }
                 } else {
+                    let name = self.cursor.content(&key);
                     if unknown.contains(&name) {
                         return Err(Unreadable::Duplicate);
                     }
@@ -612,6 +620,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.cursor.leave();
         (self.declared, self.variable, self.vendor) = outside;
         if dead || !self.passes(object.special) {
+            self.tally.withheld += u32::from(self.sample.refused && object.special == Special::Sampled);
             self.return_to(&whole);
             return Ok(Withheld);
         }
@@ -653,7 +662,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let whole = self.cursor.text();
         let text = || -> Option<Cow<'a, str>> {
             let raw = whole.get(span.start + 1..span.end - 1).filter(|_| whole.as_bytes()[span.start] == b'"')?;
-            if !raw.contains('\\') {
+            if !self.escapes || !raw.contains('\\') {
                 return Some(Cow::Borrowed(raw));
             }
             let mut there = Cursor::new(&whole[span.clone()]);
@@ -662,7 +671,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let meaning = matches!(role, Role::Measurand | Role::Location | Role::Format | Role::Qualifier);
         self.sample.garbled |= meaning && verdict == Withheld;
         match role {
-            Role::Measurand => self.sample.measurand = Some(text().unwrap_or_default()),
+            Role::Measurand => {
+                let measurand = text().unwrap_or_default();
+                // What nobody needs is not looked at any further.
+                self.sample.refused = !self.context.rules.purposes[self.context.to as usize].has(meter::purpose(&measurand));
+                self.sample.measurand = Some(measurand);
+            }
             Role::Context => self.sample.context = text(),
             Role::Location => self.sample.location = text(),
             Role::Format => self.sample.format = text(),
@@ -806,7 +820,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn string(&mut self, text: &Text) -> Result<Verdict, Unreadable> {
         let start = self.cursor.at();
         let token = self.cursor.string()?;
-        if *text == Text::Plain {
+        if matches!(text, Text::Plain) {
             return Ok(Kept);
         }
         let content = self.cursor.content(&token);
@@ -823,7 +837,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Decimal => keep(text::is_decimal(content.trim())),
             Text::QuotedNumber => keep(text::is_decimal(content) && content.len() < 10),
             Text::Time => keep(text::time(content).is_some()),
-            Text::Word(words) => keep(words.iter().any(|w| **w == *content) || words.iter().any(|w| w.eq_ignore_ascii_case(content))),
+            Text::Word(words) => keep(words.has(content)),
             Text::Language => keep(text::is_language(content)),
             Text::Pem => keep(text::is_pem(content)),
             Text::Hash if text::is_digest(content) => keep(!self.memory.watch.knows(content)),
@@ -1005,7 +1019,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let crosses = rule.readable
             && match &rule.up {
                 Text::Decimal => text::is_setting(content.trim()),
-                Text::Word(list) => words(&|word| list.iter().any(|w| w.eq_ignore_ascii_case(word))),
+                Text::Word(list) => words(&|word| list.has(word)),
                 Text::Name { .. } => words(&|word| self.is_plain_name(word)),
                 other => return self.treat(&other.clone(), span, content),
             };
@@ -1043,10 +1057,10 @@ fn could_be_identifier(content: &str) -> bool {
 }
 
 /// The field of that name: messages usually come in one order, so the one after the last is tried first.
-fn find(fields: &[Field], name: &str, expected: &mut usize) -> Option<usize> {
+fn find(fields: &[Field], name: &[u8], expected: &mut usize) -> Option<usize> {
     let at = match fields.get(*expected) {
-        Some(field) if *field.name == *name => *expected,
-        _ => fields.iter().position(|f| *f.name == *name)?,
+        Some(field) if field.name.as_bytes() == name => *expected,
+        _ => fields.iter().position(|f| f.name.as_bytes() == name)?,
     };
     *expected = at + 1;
     Some(at)

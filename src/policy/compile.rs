@@ -2,13 +2,12 @@
 
 use super::file::{Mode, Override, PolicyFile};
 use super::{
-    ActionPlan, CallPlan, Field, Namespace, Node, NodeId, Object, Plan, Purpose, Purposes, Role, Rules, Special, Text, VariableRule,
+    ActionPlan, CallPlan, Field, Namespace, Node, NodeId, Object, Plan, Purpose, Purposes, Role, Rules, Special, Text, VariableRule, Words,
     reading_purposes, senders,
 };
 use crate::ocpp::catalogue::{Carries, Catalogue, FieldSpec, Fields, MessageSpec, VariableSpec, Variables};
 use crate::ocpp::{Side, Version};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 /// Node 0 of every plan.
 const WITHHOLD: NodeId = 0;
@@ -135,9 +134,7 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
         "hash" => Text::Hash,
         "pem" => Text::Pem,
         "boolean" | "integer" | "number" | "decimal" => Text::Decimal,
-        "enum-list" => {
-            spec.values.as_ref().map_or(Text::Name { max: 2500 }, |v| Text::Word(v.iter().map(|w| w.to_ascii_lowercase()).collect()))
-        }
+        "enum-list" => spec.values.as_ref().map_or(Text::Name { max: 2500 }, |v| Text::Word(v.iter().cloned().collect::<Words>().into())),
         _ => Text::Name { max },
     };
     VariableRule {
@@ -300,7 +297,7 @@ impl Builder<'_> {
             ("enum", true) => {
                 let list = spec.values.as_deref().unwrap_or_default();
                 let words = self.words.iter().find_map(|w| w.get(list));
-                Node::Text(Text::Word(words.into_iter().flatten().cloned().collect::<Arc<[_]>>()))
+                Node::Text(Text::Word(words.into_iter().flatten().cloned().collect::<Words>().into()))
             }
             ("ref", true) => Node::Text(Text::Ref),
             ("text", true) => Node::Text(Text::Scrub),

@@ -31,6 +31,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) format: Option<Cow<'a, str>>,
     /// The value is no plain number.
     pub(crate) opaque: bool,
+    /// Its measurand says that no enabled purpose needs it.
+    pub(crate) refused: bool,
     /// Something that changes the number's meaning (unit, phase, …) had to be withheld: without it the number would lie.
     pub(crate) garbled: bool,
 }

@@ -9,6 +9,16 @@ const SCRUBBED: &str = "***";
 
 /// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space.
 pub(crate) fn is_decimal(text: &str) -> bool {
+    // The usual case in one pass: digits, perhaps one point and more digits.
+    let bytes = text.as_bytes();
+    let whole = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+    if (1..=20).contains(&whole) && bytes.len() <= 20 {
+        match &bytes[whole..] {
+            [] => return true,
+            [b'.', fraction @ ..] if !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit) => return true,
+            _ => {}
+        }
+    }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));

@@ -152,6 +152,10 @@ impl Watch {
                     let Ok(token) = cursor.string() else { return true };
                     let content = cursor.content(&token);
                     at += cursor.at();
+                    // The names of members are words of the catalogue; others do not get this far.
+                    if bytes.get(at) == Some(&b':') {
+                        continue;
+                    }
                     // Times and short numbers are everywhere in a frame, and some card numbers look like them.
                     let is_common =
                         || super::text::is_setting(&content) || is_plain_number(&content) || super::text::time(&content).is_some();
