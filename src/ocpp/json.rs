@@ -73,6 +73,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The byte position.
+    #[inline]
     pub fn at(&self) -> usize {
         self.at
     }
@@ -82,18 +83,22 @@ impl<'a> Cursor<'a> {
         self.text
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// Passes over white space.
+    #[inline]
     pub fn space(&mut self) {
+        // Stations write no white space, so the first byte usually says that there is none.
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
             self.at += 1;
         }
     }
 
     /// Passes over white space and then `byte`, if it stands there.
+    #[inline]
     pub fn take(&mut self, byte: u8) -> bool {
         self.space();
         let there = self.byte() == Some(byte);
@@ -102,6 +107,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The shape of the next value, by its first byte.
+    #[inline]
     pub fn shape(&mut self) -> Result<Shape, Unreadable> {
         self.space();
         match self.byte() {
@@ -116,6 +122,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Enters an object or array whose bracket stands at the cursor. Every `enter` has its [`Cursor::leave`].
+    #[inline]
     pub fn enter(&mut self) -> Result<(), Unreadable> {
         self.at += 1;
         self.depth += 1;
@@ -123,17 +130,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// Leaves an object or array whose closing bracket was taken.
+    #[inline]
     pub fn leave(&mut self) {
         self.depth -= 1;
     }
 
     /// Counts one member or element.
+    #[inline]
     pub fn count(&mut self) -> Result<(), Unreadable> {
         self.elements += 1;
         if self.elements > MAX_ELEMENTS { Err(Unreadable::Elements) } else { Ok(()) }
     }
 
     /// Reads a string token.
+    #[inline]
     pub fn string(&mut self) -> Result<Token, Unreadable> {
         self.space();
         if self.byte() != Some(b'"') {
@@ -160,6 +170,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The content of a token, unescaped.
+    #[inline]
     pub fn content(&self, token: &Token) -> Cow<'a, str> {
         let raw = &self.text[token.span.clone()];
         if token.escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
