@@ -706,7 +706,13 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                     _ => Declared::Undeclared,
                 };
             }
-            Special::Sampled => self.sample = Sample::default(),
+            Special::Sampled => {
+                self.sample = Sample::default();
+                if self.is_of_no_use() {
+                    self.tally.withheld += 1;
+                    return Withheld;
+                }
+            }
             Special::Meter => self.reading = Reading::default(),
             Special::Key => {
                 let key = self.cursor.peek_string("key").unwrap_or_default();
@@ -725,6 +731,18 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Special::Vendor => return self.meet_vendor(object),
         }
         Kept
+    }
+
+    /// A quick look at a sampled value that most of them end with: whether it names a measurand that no enabled purpose needs. Being wrong
+    /// could only withhold.
+    fn is_of_no_use(&self) -> bool {
+        const MEASURAND: &[u8] = b"\"measurand\":\"";
+        let rest = &self.cursor.text().as_bytes()[self.cursor.at()..];
+        let Some(end) = memchr::memchr(b'}', rest) else { return false };
+        let Some(at) = memchr::memmem::find(&rest[..end], MEASURAND) else { return false };
+        let word = &rest[at + MEASURAND.len()..end];
+        let word = memchr::memchr(b'"', word).and_then(|end| std::str::from_utf8(&word[..end]).ok());
+        word.is_some_and(|word| !self.context.rules.purposes[self.context.to as usize].has(meter::purpose(word)))
     }
 
     fn meet_vendor(&mut self, object: &Object) -> Verdict {

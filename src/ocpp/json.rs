@@ -149,22 +149,9 @@ impl<'a> Cursor<'a> {
         if self.byte() != Some(b'"') {
             return Err(Unreadable::Syntax);
         }
-        let bytes = self.text.as_bytes();
         let start = self.at + 1;
-        let mut at = start;
         let mut escaped = false;
-        loop {
-            at += plain(&bytes[at..]);
-            match bytes.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    at = escape(bytes, at)?;
-                }
-                Some(0..=0x1f) | None => return Err(Unreadable::Syntax),
-                Some(_) => at += 1,
-            }
-        }
+        let at = end_of_string(self.text.as_bytes(), start, &mut escaped)?;
         self.at = at + 1;
         Ok(Token { span: start..at, escaped })
     }
@@ -180,87 +167,15 @@ impl<'a> Cursor<'a> {
     pub fn number(&mut self) -> Result<&'a str, Unreadable> {
         self.space();
         let start = self.at;
-        let digits = |cursor: &mut Self| {
-            let from = cursor.at;
-            while let Some(b'0'..=b'9') = cursor.byte() {
-                cursor.at += 1;
-            }
-            if cursor.at == from { Err(Unreadable::Syntax) } else { Ok(()) }
-        };
-        self.at += usize::from(self.byte() == Some(b'-'));
-        if self.byte() == Some(b'0') {
-            self.at += 1;
-        } else {
-            digits(self)?;
-        }
-        if self.byte() == Some(b'.') {
-            self.at += 1;
-            digits(self)?;
-        }
-        if let Some(b'e' | b'E') = self.byte() {
-            self.at += 1;
-            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
-            digits(self)?;
-        }
+        self.at = past_number(self.text.as_bytes(), start)?;
         Ok(&self.text[start..self.at])
-    }
-
-    fn word(&mut self) -> Result<(), Unreadable> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|w| rest.starts_with(w));
-        self.at += word.ok_or(Unreadable::Syntax)?.len();
-        Ok(())
     }
 
     /// Passes over one whole value, whatever it is, checking its grammar. Returns where it stood.
     pub fn skip(&mut self) -> Result<Range<usize>, Unreadable> {
-        let shape = self.shape()?;
-        let start = self.at;
-        match shape {
-            Shape::String => {
-                self.string()?;
-            }
-            Shape::Number => {
-                self.number()?;
-            }
-            Shape::Boolean | Shape::Null => self.word()?,
-            Shape::Object => {
-                self.enter()?;
-                if !self.take(b'}') {
-                    loop {
-                        self.count()?;
-                        self.string()?;
-                        if !self.take(b':') {
-                            return Err(Unreadable::Syntax);
-                        }
-                        self.skip()?;
-                        if self.take(b'}') {
-                            break;
-                        }
-                        if !self.take(b',') {
-                            return Err(Unreadable::Syntax);
-                        }
-                    }
-                }
-                self.leave();
-            }
-            Shape::Array => {
-                self.enter()?;
-                if !self.take(b']') {
-                    loop {
-                        self.count()?;
-                        self.skip()?;
-                        if self.take(b']') {
-                            break;
-                        }
-                        if !self.take(b',') {
-                            return Err(Unreadable::Syntax);
-                        }
-                    }
-                }
-                self.leave();
-            }
-        }
+        let bytes = self.text.as_bytes();
+        let start = past_space(bytes, self.at);
+        self.at = past_value(bytes, start, self.depth, &mut self.elements)?;
         Ok(start..self.at)
     }
 
@@ -303,6 +218,95 @@ impl<'a> Cursor<'a> {
         let mut there = Cursor { at: span.start, ..self.clone() };
         let token = there.string().ok()?;
         Some(there.content(&token))
+    }
+}
+
+#[inline]
+fn past_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The place of the quote that ends the string whose content begins at `at`.
+#[inline]
+fn end_of_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Result<usize, Unreadable> {
+    loop {
+        at += plain(bytes.get(at..).unwrap_or_default());
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => {
+                *escaped = true;
+                at = escape(bytes, at)?;
+            }
+            Some(0..=0x1f) | None => return Err(Unreadable::Syntax),
+            Some(_) => at += 1,
+        }
+    }
+}
+
+fn past_number(bytes: &[u8], mut at: usize) -> Result<usize, Unreadable> {
+    let digits = |from: usize| {
+        let count = bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+        if count == 0 { Err(Unreadable::Syntax) } else { Ok(from + count) }
+    };
+    at += usize::from(bytes.get(at) == Some(&b'-'));
+    at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(at)? };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        at = digits(at + 1 + sign)?;
+    }
+    Ok(at)
+}
+
+/// The place behind the value that begins at `at`.
+fn past_value(bytes: &[u8], at: usize, depth: u32, elements: &mut u32) -> Result<usize, Unreadable> {
+    match bytes.get(at) {
+        Some(b'"') => Ok(end_of_string(bytes, at + 1, &mut false)? + 1),
+        Some(b'-' | b'0'..=b'9') => past_number(bytes, at),
+        Some(open @ (b'{' | b'[')) => past_members(bytes, at + 1, *open == b'{', depth + 1, elements),
+        _ => {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let word = [&b"true"[..], b"false", b"null"].into_iter().find(|w| rest.starts_with(w));
+            Ok(at + word.ok_or(Unreadable::Syntax)?.len())
+        }
+    }
+}
+
+fn past_members(bytes: &[u8], at: usize, named: bool, depth: u32, elements: &mut u32) -> Result<usize, Unreadable> {
+    if depth > MAX_DEPTH {
+        return Err(Unreadable::Depth);
+    }
+    let close = if named { b'}' } else { b']' };
+    let mut at = past_space(bytes, at);
+    if bytes.get(at) == Some(&close) {
+        return Ok(at + 1);
+    }
+    loop {
+        *elements += 1;
+        if *elements > MAX_ELEMENTS {
+            return Err(Unreadable::Elements);
+        }
+        if named {
+            if bytes.get(at) != Some(&b'"') {
+                return Err(Unreadable::Syntax);
+            }
+            at = past_space(bytes, end_of_string(bytes, at + 1, &mut false)? + 1);
+            if bytes.get(at) != Some(&b':') {
+                return Err(Unreadable::Syntax);
+            }
+            at = past_space(bytes, at + 1);
+        }
+        at = past_space(bytes, past_value(bytes, at, depth, elements)?);
+        match bytes.get(at) {
+            Some(b',') => at = past_space(bytes, at + 1),
+            Some(b) if *b == close => return Ok(at + 1),
+            _ => return Err(Unreadable::Syntax),
+        }
     }
 }
 
