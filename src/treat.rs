@@ -12,10 +12,12 @@ use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, Rules, Special, Text, VariableRule};
 use crate::pseudonym::Pseudonym;
+use memchr::memmem::Finder;
 use meter::{Sample, Series};
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
+use std::sync::LazyLock;
 pub(crate) use text::is_harmless_reference;
 pub(crate) use tripwire::Watch;
 
@@ -547,6 +549,15 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     }
 
     fn object(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
+        if object.special == Special::Sampled && self.is_of_no_use() {
+            self.tally.withheld += 1;
+            self.cursor.skip()?;
+            return Ok(Withheld);
+        }
+        self.members(object)
+    }
+
+    fn members(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
         let whole = self.mark();
         let outside = (self.declared, self.variable, self.vendor);
         if self.meet(object) == Withheld {
@@ -706,13 +717,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                     _ => Declared::Undeclared,
                 };
             }
-            Special::Sampled => {
-                self.sample = Sample::default();
-                if self.is_of_no_use() {
-                    self.tally.withheld += 1;
-                    return Withheld;
-                }
-            }
+            Special::Sampled => self.sample = Sample::default(),
             Special::Meter => self.reading = Reading::default(),
             Special::Key => {
                 let key = self.cursor.peek_string("key").unwrap_or_default();
@@ -736,11 +741,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     /// A quick look at a sampled value that most of them end with: whether it names a measurand that no enabled purpose needs. Being wrong
     /// could only withhold.
     fn is_of_no_use(&self) -> bool {
-        const MEASURAND: &[u8] = b"\"measurand\":\"";
+        const NAME: &[u8] = b"\"measurand\":\"";
+        static MEASURAND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
         let rest = &self.cursor.text().as_bytes()[self.cursor.at()..];
         let Some(end) = memchr::memchr(b'}', rest) else { return false };
-        let Some(at) = memchr::memmem::find(&rest[..end], MEASURAND) else { return false };
-        let word = &rest[at + MEASURAND.len()..end];
+        let Some(at) = MEASURAND.find(&rest[..end]) else { return false };
+        let word = &rest[at + NAME.len()..end];
         let word = memchr::memchr(b'"', word).and_then(|end| std::str::from_utf8(&word[..end]).ok());
         word.is_some_and(|word| !self.context.rules.purposes[self.context.to as usize].has(meter::purpose(word)))
     }

@@ -138,36 +138,27 @@ impl Watch {
         if self.watched.is_empty() {
             return false;
         }
-        let mut groups = Vec::with_capacity(64);
+        let mut groups = Vec::new();
         let bytes = frame.as_bytes();
         let mut at = 0;
-        while at < bytes.len() {
+        while let Some(quote) = memchr::memchr(b'"', &bytes[at..]) {
+            at += quote;
             if let Some(range) = exempt.iter().find(|r| r.contains(&at)) {
                 at = range.end;
                 continue;
             }
-            match bytes[at] {
-                b'"' => {
-                    let mut cursor = Cursor::new(&frame[at..]);
-                    let Ok(token) = cursor.string() else { return true };
-                    let content = cursor.content(&token);
-                    at += cursor.at();
-                    // The names of members are words of the catalogue; others do not get this far.
-                    if bytes.get(at) == Some(&b':') {
-                        continue;
-                    }
-                    // Times and short numbers are everywhere in a frame, and some card numbers look like them.
-                    let is_common =
-                        || super::text::is_setting(&content) || is_plain_number(&content) || super::text::time(&content).is_some();
-                    if content.len() >= 4
-                        && self.finds(&content, &mut groups)
-                        && !words.contains(&content.to_ascii_uppercase())
-                        && !is_common()
-                    {
-                        return true;
-                    }
-                }
-                _ => at += 1,
+            let mut cursor = Cursor::new(&frame[at..]);
+            let Ok(token) = cursor.string() else { return true };
+            let content = cursor.content(&token);
+            at += cursor.at();
+            // The names of members are words of the catalogue; others do not get this far.
+            if bytes.get(at) == Some(&b':') {
+                continue;
+            }
+            // Times and short numbers are everywhere in a frame, and some card numbers look like them.
+            let is_common = || super::text::is_setting(&content) || is_plain_number(&content) || super::text::time(&content).is_some();
+            if content.len() >= 4 && self.finds(&content, &mut groups) && !words.contains(&content.to_ascii_uppercase()) && !is_common() {
+                return true;
             }
         }
         false
