@@ -60,15 +60,21 @@ begin "cargo doc"
 RUSTDOCFLAGS="-Dwarnings" cargo doc --no-deps --locked
 
 begin "cargo deny"
-if cargo deny --version >/dev/null 2>&1; then
-    cargo deny --locked check bans licenses sources
+PATH=$PATH:$(realpath "$target")/tools/bin
+# Built once per target directory; a machine without the registry goes on without it, and says so.
+command -v cargo-deny >/dev/null || cargo install --quiet --locked --version 0.20.2 --root "$target/tools" cargo-deny || true
+if command -v cargo-deny >/dev/null; then
+    cargo deny --locked check bans licenses sources 2>"$target/deny.txt" || {
+        cat "$target/deny.txt"
+        exit 1
+    }
     if cargo deny fetch db >/dev/null 2>&1; then
         cargo deny --locked check advisories
     else
         echo "notice: the advisory database is out of reach, so advisories were not checked"
     fi
 else
-    echo "notice: cargo-deny is not installed, so licences, bans and advisories were not checked"
+    echo "notice: cargo-deny could not be installed, so licences, bans and advisories were not checked"
 fi
 
 begin "cargo test"
