@@ -72,15 +72,15 @@ fn lock(version: Version, open: bool) -> Lock {
     lock
 }
 
-fn run(lock: &mut Lock, frame: &[u8], times: u64) {
+fn run(lock: &mut Lock, frame: &str, times: u64) {
     for _ in 0..times {
-        let step = lock.session.on_frame(Side::Station, black_box(frame), sluis::clock::Timestamp(0), &lock.vault);
+        let step = lock.session.on_text(Side::Station, black_box(frame), sluis::clock::Timestamp(0), &lock.vault);
         black_box(&step);
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-fn nanoseconds(lock: &mut Lock, frame: &[u8]) -> f64 {
+fn nanoseconds(lock: &mut Lock, frame: &str) -> f64 {
     let mut rounds: Vec<f64> = (0..21)
         .map(|_| {
             let start = Instant::now();
@@ -110,13 +110,13 @@ fn main() {
         let (number, times): (usize, u64) = (arguments[at + 1].parse().unwrap(), arguments[at + 2].parse().unwrap());
         let (_, version, open, frame) = cases().swap_remove(number);
         let mut lock = lock(version, open);
-        run(&mut lock, frame.as_bytes(), times);
+        run(&mut lock, &frame, times);
         return;
     }
     println!("| frame | bytes | ns | instructions |\n|---|---|---|---|");
     for (number, (name, version, open, frame)) in cases().into_iter().enumerate() {
         let mut lock = lock(version, open);
-        let time = nanoseconds(&mut lock, frame.as_bytes());
+        let time = nanoseconds(&mut lock, &frame);
         let counted = instructions(number, 200).zip(instructions(number, 1200)).map(|(few, many)| (many - few) / 1000);
         let counted = counted.map_or("valgrind absent".to_owned(), |n| n.to_string());
         println!("| {name} | {} | {time:.0} | {counted} |", frame.len());

@@ -137,9 +137,14 @@ impl Session {
 
     /// Reads one text (or binary) message from one side and says what to do. Never panics, whatever the bytes.
     pub fn on_frame(&mut self, from: Side, frame: &[u8], now: Timestamp, vault: &dyn Reveal) -> Step {
-        let Ok(text) = std::str::from_utf8(frame) else {
-            return self.unreadable(from, &BadFrame { kind: None, id: None, why: Unreadable::Syntax });
-        };
+        match std::str::from_utf8(frame) {
+            Ok(text) => self.on_text(from, text, now, vault),
+            Err(_) => self.unreadable(from, &BadFrame { kind: None, id: None, why: Unreadable::Syntax }),
+        }
+    }
+
+    /// [`Session::on_frame`] for a message that is known to be UTF-8, as every WebSocket text message is.
+    pub fn on_text(&mut self, from: Side, text: &str, now: Timestamp, vault: &dyn Reveal) -> Step {
         let rules = Arc::clone(&self.rules);
         let mut step = match Frame::read(text) {
             Ok(frame) => {

@@ -118,9 +118,14 @@ where
         match event {
             Event::Came(from, Some(Ok(message))) => {
                 heard[from as usize] = Instant::now();
-                let bytes = match &message {
-                    Message::Text(text) => text.as_bytes(),
-                    Message::Binary(bytes) => bytes,
+                let (custody, now) = (&gateway.custody, clock::now());
+                if message.is_text() || message.is_binary() {
+                    traffic.frames[from as usize] += 1;
+                    traffic.bytes[from as usize] += message.len() as u64;
+                }
+                let step = match &message {
+                    Message::Text(text) => session.on_text(from, text.as_str(), now, &custody.vault),
+                    Message::Binary(bytes) => session.on_frame(from, bytes, now, &custody.vault),
                     Message::Close(frame) => {
                         let code = frame.as_ref().map_or(1005, |f| f.code.into());
                         break (Ending::closed_by(from), code);
@@ -128,9 +133,6 @@ where
                     // tungstenite answers pings itself.
                     _ => continue,
                 };
-                traffic.frames[from as usize] += 1;
-                traffic.bytes[from as usize] += bytes.len() as u64;
-                let step = session.on_frame(from, bytes, clock::now(), &gateway.custody.vault);
                 drop(message);
                 if let Err(end) = take(gateway, version, station_id, step, &mut tickets, &mut station, &mut csms).await {
                     break end;
