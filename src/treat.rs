@@ -12,12 +12,10 @@ use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, Rules, Special, Text, VariableRule};
 use crate::pseudonym::Pseudonym;
-use memchr::memmem::Finder;
 use meter::{Sample, Series};
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::LazyLock;
 pub(crate) use text::is_harmless_reference;
 pub(crate) use tripwire::Watch;
 
@@ -549,9 +547,11 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     }
 
     fn object(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
-        if object.special == Special::Sampled && self.is_of_no_use() {
+        if object.special == Special::Sampled
+            && let Some(end) = self.end_of_useless()
+        {
             self.tally.withheld += 1;
-            self.cursor.skip()?;
+            self.cursor.jump(end);
             return Ok(Withheld);
         }
         self.members(object)
@@ -738,17 +738,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         Kept
     }
 
-    /// A quick look at a sampled value that most of them end with: whether it names a measurand that no enabled purpose needs. Being wrong
-    /// could only withhold.
-    fn is_of_no_use(&self) -> bool {
-        const NAME: &[u8] = b"\"measurand\":\"";
-        static MEASURAND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
-        let rest = &self.cursor.text().as_bytes()[self.cursor.at()..];
-        let Some(end) = memchr::memchr(b'}', rest) else { return false };
-        let Some(at) = MEASURAND.find(&rest[..end]) else { return false };
-        let word = &rest[at + NAME.len()..end];
-        let word = memchr::memchr(b'"', word).and_then(|end| std::str::from_utf8(&word[..end]).ok());
-        word.is_some_and(|word| !self.context.rules.purposes[self.context.to as usize].has(meter::purpose(word)))
+    /// A quick look at a sampled value, with which most of them are done: where it ends, if it names a measurand that no enabled purpose needs.
+    fn end_of_useless(&self) -> Option<usize> {
+        let (measurand, end) = self.cursor.flat(b"measurand")?;
+        let needed = meter::purpose(&self.cursor.text()[measurand.clone()]);
+        let useless = !measurand.is_empty() && !self.context.rules.purposes[self.context.to as usize].has(needed);
+        useless.then_some(end)
     }
 
     fn meet_vendor(&mut self, object: &Object) -> Verdict {

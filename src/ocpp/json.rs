@@ -179,6 +179,39 @@ impl<'a> Cursor<'a> {
         Ok(start..self.at)
     }
 
+    /// Looks ahead in an object that stands at the cursor: if all its members are strings without escapes, and there is no white space, where
+    /// the value of `name` stands (quotes excluded; empty if there is no such member) and where the object ends. Most sampled values of
+    /// OCPP 1.6 are such. The cursor does not move.
+    pub fn flat(&self, name: &[u8]) -> Option<(Range<usize>, usize)> {
+        let bytes = self.text.as_bytes();
+        let (mut at, mut found) = (self.at + 1, 0..0);
+        let mut escaped = false;
+        loop {
+            if bytes.get(at) != Some(&b'"') {
+                return None;
+            }
+            let end = end_of_string(bytes, at + 1, &mut escaped).ok()?;
+            if bytes.get(end + 1) != Some(&b':') || bytes.get(end + 2) != Some(&b'"') {
+                return None;
+            }
+            let value = end + 3;
+            let stop = end_of_string(bytes, value, &mut escaped).ok()?;
+            if bytes.get(at + 1..end) == Some(name) {
+                found = value..stop;
+            }
+            match bytes.get(stop + 1) {
+                Some(b',') => at = stop + 2,
+                Some(b'}') if !escaped => return Some((found, stop + 2)),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Goes on to a place that [`Cursor::flat`] has found.
+    pub fn jump(&mut self, to: usize) {
+        self.at = to;
+    }
+
     /// Whether only white space is left.
     pub fn finished(&mut self) -> bool {
         self.space();
