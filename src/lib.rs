@@ -35,6 +35,8 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
+pub mod cdr;
+pub mod charging;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -16,7 +16,7 @@ use meter::{Sample, Series};
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-pub(crate) use text::is_harmless_reference;
+pub(crate) use text::{is_harmless_reference, time};
 pub(crate) use tripwire::Watch;
 
 /// A frame that has been through the treatment, or that the gateway worded itself. Sockets accept nothing else (I1).
