@@ -1,12 +1,15 @@
 //! The configuration: flags over environment over file over defaults. Every mistake is found before anything is bound, and all are told
 //! at once, each with its place and key. No value is ever quoted: it could be a secret.
 
+mod emsp;
 pub mod file;
 
 use crate::gateway::Settings;
 use crate::ocpp::Version;
 use crate::policy::Namespace;
 use crate::pseudonym::Alphabet;
+use crate::recipient::Party;
+pub use emsp::{EmspConfig, TokenForm};
 use file::Reader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,40 @@ pub struct UpstreamConfig {
     pub ca_file: Option<PathBuf>,
     /// How long dialling and the handshake may take.
     pub patience: Duration,
+}
+
+/// How sessions become bills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BillingConfig {
+    /// The party that CDRs come from: the charge-point operator.
+    pub cpo: Party,
+    /// Its name.
+    pub name: String,
+    /// Where sites are that name no time zone.
+    pub zone: chrono_tz::Tz,
+    /// The site register, a CSV file.
+    pub sites: PathBuf,
+    /// The tariffs, a JSON file; none if all sites are free.
+    pub tariffs: Option<PathBuf>,
+    /// How long an ended session waits for messages that are still missing.
+    pub settle: Duration,
+    /// How long nothing may be heard of a session before it is closed.
+    pub max_age: Duration,
+    /// Days that sessions, CDRs and disclosures are kept once they are done with.
+    pub keep_days: u64,
+    /// Sessions of less energy, in Wh, are not billed.
+    pub least_wh: u64,
+}
+
+/// The OCPI surface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OcpiConfig {
+    /// Where parties call.
+    pub listen: SocketAddr,
+    /// The URL under which they reach it, without a slash at its end.
+    pub url: String,
+    /// The central system's own OCPI: its versions URL and the file of the token it is called with.
+    pub csms: Option<(String, PathBuf)>,
 }
 
 /// A configuration without mistakes.
@@ -59,6 +96,12 @@ pub struct Config {
     pub stations: Settings,
     /// Days that billing facts are kept.
     pub journal_days: u64,
+    /// Billing; `None` where no site register is named.
+    pub billing: Option<BillingConfig>,
+    /// The OCPI surface; `None` where no address is named.
+    pub ocpi: Option<OcpiConfig>,
+    /// The e-MSPs.
+    pub emsps: Vec<EmspConfig>,
     /// JSON logs rather than text.
     pub log_json: bool,
     /// The most detailed level that is logged.
@@ -132,10 +175,14 @@ impl Config {
             reader.mistake("stations.idle_seconds", "must be at least 2.5 times stations.ping_seconds, or 0 to follow it");
         }
         let journal_days = reader.number("journal.keep_days", 400, 1, 4000);
+        let billing = billing(&mut reader);
+        let ocpi = ocpi(&mut reader, allow_plaintext);
+        let emsps = emsp::read(&mut reader, allow_plaintext);
         let log_json = reader.choice("log.format", &["json", "text"]) == 0;
         let levels = [tracing::Level::INFO, tracing::Level::ERROR, tracing::Level::WARN, tracing::Level::DEBUG];
         let log_level = levels[reader.choice("log.level", &["info", "error", "warn", "debug"])];
-        for (key, address) in [("listen", listen), ("admin", admin)] {
+        let surface = ocpi.as_ref().map(|ocpi| ("ocpi.listen", ocpi.listen));
+        for (key, address) in [("listen", listen), ("admin", admin)].into_iter().chain(surface) {
             if !address.ip().is_loopback() && !allow_plaintext {
                 reader.mistake(key, "is beyond loopback, where plain text is not allowed; set allow_plaintext = true behind a TLS terminator, and know that it is reported as non-compliant");
             }
@@ -154,6 +201,9 @@ impl Config {
             alphabet,
             stations,
             journal_days,
+            billing,
+            ocpi,
+            emsps,
             log_json,
             log_level,
         })
@@ -177,6 +227,76 @@ fn policy_text(reader: &mut Reader<'_>, policy: String) -> String {
             reader.mistake("policy", "is neither a profile (strict, smart-charging, observe) nor a readable file");
             policy
         }
+    }
+}
+
+fn billing(reader: &mut Reader<'_>) -> Option<BillingConfig> {
+    let party = reader.text("cpo.party", None);
+    let name = reader.text("cpo.name", Some("Charge point operator")).unwrap_or_default();
+    let zone = reader.text("cpo.time_zone", Some("Europe/Amsterdam")).unwrap_or_default();
+    let zone = zone.parse().unwrap_or_else(|_| {
+        reader.mistake("cpo.time_zone", "is no IANA time zone, such as Europe/Amsterdam");
+        chrono_tz::Tz::UTC
+    });
+    let sites = reader.text("billing.sites", None).map(PathBuf::from);
+    let tariffs = reader.text("billing.tariffs", None).map(PathBuf::from);
+    let settle = Duration::from_secs(60 * reader.number("billing.settle_minutes", 15, 0, 10_080));
+    let max_age = Duration::from_secs(3600 * reader.number("billing.max_age_hours", 48, 1, 1440));
+    let keep_days = reader.number("billing.keep_days", 400, 1, 4000);
+    let least_wh = reader.number("billing.least_wh", 1, 0, 1_000_000);
+    let cpo = party.as_deref().map(Party::parse);
+    if cpo == Some(None) {
+        reader.mistake("cpo.party", "must be a country and a party id, such as NL-CPO");
+    }
+    if tariffs.is_some() && sites.is_none() {
+        reader.mistake("billing.tariffs", "needs billing.sites beside it");
+    }
+    let sites = sites?;
+    if cpo.is_none() {
+        reader.mistake("billing.sites", "needs cpo.party beside it");
+    }
+    Some(BillingConfig { cpo: cpo??, name, zone, sites, tariffs, settle, max_age, keep_days, least_wh })
+}
+
+fn ocpi(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<OcpiConfig> {
+    let url = reader.text("ocpi.url", None).and_then(|url| web_address(reader, "ocpi.url", &url, allow_plaintext));
+    let csms_url = reader.text("ocpi.csms_url", None).and_then(|url| web_address(reader, "ocpi.csms_url", &url, allow_plaintext));
+    let csms_token = reader.text("ocpi.csms_token_file", None).map(PathBuf::from);
+    if csms_url.is_some() != csms_token.is_some() {
+        reader.mistake("ocpi.csms_url", "and ocpi.csms_token_file go together");
+    }
+    reader.text("ocpi.listen", None)?;
+    let listen = reader.address("ocpi.listen", "127.0.0.1:9300");
+    let url = url.unwrap_or_else(|| format!("http://{listen}/ocpi"));
+    Some(OcpiConfig { listen, url, csms: csms_url.zip(csms_token) })
+}
+
+/// An `https://` address, or `http://` where that is allowed, without a slash at its end.
+fn web_address(reader: &mut Reader<'_>, key: &str, url: &str, allow_plaintext: bool) -> Option<String> {
+    match checked_address(url, allow_plaintext) {
+        Ok(url) => Some(url),
+        Err(why) => {
+            reader.mistake(key, why);
+            None
+        }
+    }
+}
+
+fn checked_address(url: &str, allow_plaintext: bool) -> Result<String, &'static str> {
+    let parsed = url.parse::<axum::http::Uri>().map_err(|_| "is no URL")?;
+    let host = parsed.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let loopback =
+        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    match parsed.scheme_str() {
+        _ if host.is_empty() || parsed.query().is_some() || parsed.authority().is_some_and(|a| a.as_str().contains('@')) => {
+            Err("must be https:// with a host, and neither credentials nor a query")
+        }
+        Some("https") => Ok(url.trim_end_matches('/').to_owned()),
+        Some("http") if loopback || allow_plaintext => Ok(url.trim_end_matches('/').to_owned()),
+        Some("http") => Err(
+            "is plain http:// beyond loopback; use https://, or set allow_plaintext = true and know that it is reported as non-compliant",
+        ),
+        _ => Err("must begin with https://"),
     }
 }
 

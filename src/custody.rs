@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::journal::Journal;
 use crate::keys::{EpochKey, KeyError, Keyring, StandingKey};
 use crate::pseudonym::Alphabet;
-use crate::seal::{Entropy, Kek, SealError};
+use crate::seal::{self, Entropy, Kek, SealError};
+use crate::secret::Sensitive;
 use crate::store::{Embedded, EpochRow, Limits, Op, Store, StoreError};
 use crate::vault::Vault;
 pub use codes::{Coded, CodesError, LONGEST_LINE};
@@ -195,10 +196,53 @@ impl Custody {
         Ok(true)
     }
 
+    /// Keeps a secret that outlives epochs (credentials of an OCPI party), sealed under its name. Durable when it returns.
+    ///
+    /// # Errors
+    /// It is not kept: no random bytes, longer than [`LONGEST`](crate::seal::LONGEST), or the store failed.
+    pub async fn keep_secret(&self, name: &str, secret: &Sensitive<String>) -> Result<(), SecretError> {
+        let sealed = seal::seal(secret, &secret_place(name), self.keys.standing_wrapping(), &*self.entropy)?;
+        Ok(self.store.commit(vec![Op::SecretPut { name: name.to_owned(), sealed }]).await?)
+    }
+
+    /// A secret that was kept; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// It does not open, or the store failed.
+    pub fn secret(&self, name: &str) -> Result<Option<Sensitive<String>>, SecretError> {
+        let Some(sealed) = self.store.secret(name)? else { return Ok(None) };
+        Ok(Some(seal::open(&sealed, &secret_place(name), self.keys.standing_wrapping())?))
+    }
+
+    /// Random bytes of the operating system.
+    ///
+    /// # Errors
+    /// It has none to give.
+    pub fn random<const N: usize>(&self) -> Result<[u8; N], SealError> {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes).map(|()| bytes)
+    }
+
     /// The store, for rooms that keep their own rows in it.
     pub fn store(&self) -> &Store {
         &self.store
     }
+}
+
+/// What a secret is bound to: under another name it does not open.
+fn secret_place(name: &str) -> Vec<u8> {
+    format!("v1|secret|{name}").into_bytes()
+}
+
+/// Why a secret could not be kept or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// It could not be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// It could not be stored or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The first start: a standing key and epoch 0. If another process does the same at the same moment, one of them wins, and both go on.

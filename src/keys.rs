@@ -6,7 +6,8 @@
 //!                   ├─ HKDF-Expand(R, RECOGNISE ‖ domain)   makes and proves their check
 //!                   ├─ HKDF-Expand(R, INDEX)                blind index of the vault
 //!                   └─ HKDF(salt KEK, R, WRAP)              wraps the data keys of the epoch's vault records
-//!      ── wraps ──▶ standing key S: digests that outlive epochs (devices, message ids, pins)
+//!      ── wraps ──▶ standing key S: digests that outlive epochs (devices, message ids, pins, tokens of e-MSPs)
+//!                   └─ HKDF(salt KEK, S, WRAP_STANDING)     wraps the data keys of records that outlive epochs
 //! ```
 //!
 //! Destroying a root destroys all four: the epoch's codes can be made, proved and opened no more.
@@ -72,6 +73,7 @@ impl Domain {
 pub struct Keyring {
     live: ArcSwap<Live>,
     standing: StandingKey,
+    standing_wrapping: WrappingKey,
 }
 
 /// Never empty; oldest first.
@@ -96,7 +98,8 @@ impl Keyring {
     /// # Errors
     /// [`KeyError`] when there is no epoch, more than [`LIVE_EPOCHS`], two that share a digit, or `current` is not among them.
     pub fn new(epochs: Vec<EpochKey>, current: Epoch, standing: StandingKey, kek: &Kek) -> Result<Self, KeyError> {
-        Ok(Self { live: ArcSwap::from_pointee(Live::new(epochs, current, kek)?), standing })
+        let standing_wrapping = standing.wrapping(kek);
+        Ok(Self { live: ArcSwap::from_pointee(Live::new(epochs, current, kek)?), standing, standing_wrapping })
     }
 
     /// Takes over another set of live epochs, after a rotation or a destruction. Roots that are not in the new set are wiped from memory
@@ -152,6 +155,11 @@ impl Keyring {
     /// Runs `f` with the key that wraps the data keys of an epoch's vault records; `None` if the epoch is not live.
     pub(crate) fn with_wrapping<T>(&self, epoch: Epoch, f: impl FnOnce(&WrappingKey) -> T) -> Option<T> {
         self.live.load().find(epoch).map(|keys| f(&keys.wrapping))
+    }
+
+    /// The key that wraps the data keys of records which outlive epochs.
+    pub(crate) fn standing_wrapping(&self) -> &WrappingKey {
+        &self.standing_wrapping
     }
 
     /// A keyed digest of any length up to 32 bytes, under the standing key.

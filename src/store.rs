@@ -4,6 +4,7 @@
 //!
 //! What it keeps is sealed, blinded or pseudonymous already: this room holds no key and could not read a card number.
 
+mod billing;
 mod embedded;
 mod rows;
 mod schema;
@@ -13,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::identity::Epoch;
 use crate::pseudonym::Pseudonym;
 use crate::seal::Sealed;
+pub use billing::{CdrRow, CdrState, ChargingRow, DisclosureRow, TokenRow, Window};
 pub use embedded::{DATABASE, Embedded, Limits};
 use std::sync::Arc;
 
@@ -55,6 +57,66 @@ pub enum Op {
     },
     /// Destroy an epoch: overwrite its root, then drop its vault records and pins. The current one: [`StoreError::Conflict`].
     EpochDestroy(Epoch, Timestamp),
+    /// Move a reader's place in a log: from `from` (0 if it never began) to `to`. Elsewhere by now: [`StoreError::Conflict`]. In one batch with
+    /// what the reader made of the rows between, each row is worked on once.
+    MarkMove {
+        /// The reader.
+        name: &'static str,
+        /// Where it was.
+        from: u64,
+        /// Where it is now.
+        to: u64,
+    },
+    /// Keep a charging session, whether there or not.
+    ChargingPut(ChargingRow),
+    /// Forget a charging session.
+    ChargingDrop(String),
+    /// Keep a CDR, unless there is one with its id.
+    CdrInsert(CdrRow),
+    /// A CDR goes from one state to another. In neither: [`StoreError::Conflict`].
+    CdrMove {
+        /// The CDR.
+        id: String,
+        /// Where it was.
+        from: CdrState,
+        /// Where it is now.
+        to: CdrState,
+        /// How often it has been pushed by now.
+        tries: u32,
+    },
+    /// A quarantined CDR is written for its owner and queued. Not quarantined: [`StoreError::Conflict`].
+    CdrAssign {
+        /// The CDR.
+        id: String,
+        /// Whose it is.
+        owner: String,
+        /// The code of the driver's identifier in the owner's domain.
+        code: String,
+        /// As the owner gets it.
+        body: String,
+        /// OCPI's `last_updated`, as in the body.
+        updated: Timestamp,
+    },
+    /// Append to the disclosure log, unless the same recipient, purpose and reference is there.
+    Disclose(DisclosureRow),
+    /// Keep a token of an e-MSP in place of what is there.
+    TokenPut(TokenRow),
+    /// Keep a sealed secret (credentials of an OCPI party) in place of what is there.
+    SecretPut {
+        /// What it is.
+        name: String,
+        /// The secret.
+        sealed: Sealed,
+    },
+    /// Forget a secret.
+    SecretDrop(String),
+    /// Drop charging sessions closed, CDRs done with and disclosures made before a moment, oldest first, at most so many of each.
+    PurgeBilling {
+        /// Rows from before this go.
+        before: Timestamp,
+        /// At most so many.
+        most: usize,
+    },
     /// Drop journal rows and pins from before a moment, oldest first, at most so many of each.
     Purge {
         /// Rows from before this go.
@@ -135,6 +197,12 @@ pub struct Sizes {
     pub pins: u64,
     /// Facts in the journal.
     pub journal: u64,
+    /// Charging sessions, open and closed.
+    pub charging: u64,
+    /// Tokens that e-MSPs own.
+    pub tokens: u64,
+    /// Rows of the disclosure log.
+    pub disclosures: u64,
     /// Bytes of the database file, without its log.
     pub bytes: u64,
 }
@@ -248,6 +316,96 @@ impl Store {
     pub fn journal_after(&self, seq: u64, most: usize) -> Result<Vec<JournalRow>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
         engine.journal_after(seq, most.min(PAGE))
+    }
+
+    /// Where a reader is in its log: 0 if it never began.
+    pub fn mark(&self, name: &str) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.mark(name)
+    }
+
+    /// Open charging sessions as (id, row), in the order of their ids, after one; at most [`PAGE`].
+    pub fn charging_open(&self, after: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.charging_open(after)
+    }
+
+    /// The row of the charging session, open or closed, that has a key at a station.
+    pub fn charging_by_key(&self, station: &str, key: &str) -> Result<Option<String>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.charging_by_key(station, key)
+    }
+
+    /// A CDR by its id.
+    pub fn cdr(&self, id: &str) -> Result<Option<CdrRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr(id)
+    }
+
+    /// The newest CDR of an owner that names a driver by a code.
+    pub fn cdr_by_code(&self, owner: &str, code: &str) -> Result<Option<CdrRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr_by_code(owner, code)
+    }
+
+    /// All CDRs that bill a session, oldest first.
+    pub fn cdrs_of_session(&self, session: &str) -> Result<Vec<CdrRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdrs_of_session(session)
+    }
+
+    /// CDRs in a state, of one owner or of all, after a place in their order; at most `most` and at most [`PAGE`].
+    pub fn cdrs_in(&self, state: CdrState, owner: Option<&str>, after: u64, most: usize) -> Result<Vec<CdrRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdrs_in(state, owner, after, most)
+    }
+
+    /// A page of what an owner may see: oldest `last_updated` first; at most `most` and at most [`PAGE`].
+    pub fn cdr_page(&self, owner: &str, window: Window, offset: u64, most: usize) -> Result<Vec<CdrRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr_page(owner, window, offset, most)
+    }
+
+    /// How many CDRs an owner may see.
+    pub fn cdr_count(&self, owner: &str, window: Window) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr_count(owner, window)
+    }
+
+    /// How many CDRs there are in each state.
+    pub fn cdr_counts(&self) -> Result<Vec<(CdrState, u64)>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr_counts()
+    }
+
+    /// Tokens with a keyed digest, of whichever e-MSP; at most 64.
+    pub fn tokens_by_blind(&self, blind: &[u8; 16]) -> Result<Vec<TokenRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.tokens_by_blind(blind)
+    }
+
+    /// All tokens, by owner, kind and digest, after one; at most `most` and at most [`PAGE`].
+    pub fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.tokens_after(after, most)
+    }
+
+    /// The disclosure log after a place, of one subject or of all; at most [`PAGE`].
+    pub fn disclosures(&self, subject: Option<&[u8; 16]>, after: u64) -> Result<Vec<DisclosureRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.disclosures(subject, after)
+    }
+
+    /// A sealed secret by its name.
+    pub fn secret(&self, name: &str) -> Result<Option<Sealed>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.secret(name)
+    }
+
+    /// The names of all sealed secrets; at most [`PAGE`].
+    pub fn secret_names(&self) -> Result<Vec<String>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.secret_names()
     }
 
     /// All epochs, oldest first, destroyed ones too.

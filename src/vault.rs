@@ -6,6 +6,7 @@
 
 mod cache;
 mod tally;
+pub mod tokens;
 
 use crate::clock::Timestamp;
 use crate::identity::{Class, Codes, Epoch, Identifier, Reveal, Sighting};

@@ -27,9 +27,43 @@ pub const KEYS: &[&str] = &[
     "stations.max_frame_bytes",
     "stations.max_connections",
     "journal.keep_days",
+    "cpo.party",
+    "cpo.name",
+    "cpo.time_zone",
+    "billing.sites",
+    "billing.tariffs",
+    "billing.settle_minutes",
+    "billing.max_age_hours",
+    "billing.keep_days",
+    "billing.least_wh",
+    "ocpi.listen",
+    "ocpi.url",
+    "ocpi.csms_url",
+    "ocpi.csms_token_file",
     "log.format",
     "log.level",
 ];
+
+/// Every key of an `[[emsp]]` entry.
+pub const EMSP_KEYS: &[&str] = &[
+    "party",
+    "name",
+    "agreement",
+    "valid_from",
+    "valid_until",
+    "ocpi",
+    "delivery",
+    "ranges",
+    "token_file",
+    "versions_url",
+    "cdrs_url",
+    "tokens_url",
+    "their_token_file",
+    "token_form",
+];
+
+/// The table of e-MSPs.
+const EMSP: &str = "emsp";
 
 /// Where a value was found, for the mistake that may be in it.
 enum Found {
@@ -71,6 +105,8 @@ impl<'a> Reader<'a> {
         let mut strangers = Vec::new();
         for (key, value) in &self.file {
             match value {
+                // Entries of a register are looked at by themselves.
+                Value::Array(_) if key == EMSP => {}
                 Value::Table(table) => strangers.extend(table.keys().map(|inner| format!("{key}.{inner}"))),
                 _ => strangers.push(key.clone()),
             }
@@ -80,7 +116,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn say(&mut self, what: &str) {
+    /// The `[[emsp]]` entries, each as a reader of its own keys.
+    pub(super) fn entries(&mut self) -> Vec<Table> {
+        match self.file.get(EMSP) {
+            None => Vec::new(),
+            Some(Value::Array(all)) if all.iter().all(Value::is_table) => all.iter().filter_map(Value::as_table).cloned().collect(),
+            Some(_) => {
+                self.say(&format!("{EMSP}: must be entries under [[{EMSP}]]"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A mistake in the file itself, at a place that is no single key.
+    pub(super) fn say(&mut self, what: &str) {
         self.mistakes.insert(format!("{}: {what}", self.name));
     }
 

@@ -13,6 +13,7 @@ const PSEUDONYM: &[u8] = b"sluis 20260101 pseudonym ";
 const RECOGNISE: &[u8] = b"sluis 20260101 recognise ";
 const INDEX: &[u8] = b"sluis 20260101 blind index";
 const WRAP: &[u8] = b"sluis 20260101 vault record keys";
+const WRAP_STANDING: &[u8] = b"sluis 20261124 standing record keys";
 
 /// HMAC-SHA256 with the key already absorbed: cloned for each use, which halves the cost of a MAC over a short text.
 #[derive(Clone)]
@@ -73,9 +74,18 @@ pub(super) fn index(root: &Sensitive<[u8; KEY]>) -> Mac256 {
 
 /// The key that wraps the data keys of an epoch's vault records. Needs the KEK *and* the root: either one's destruction destroys it.
 pub(super) fn wrapping(root: &Sensitive<[u8; KEY]>, kek: &Kek) -> WrappingKey {
+    mixed(root, kek, WRAP)
+}
+
+/// The key that wraps the data keys of records which outlive epochs: tokens of e-MSPs, credentials. Needs the KEK *and* the standing key.
+pub(super) fn standing_wrapping(root: &Sensitive<[u8; KEY]>, kek: &Kek) -> WrappingKey {
+    mixed(root, kek, WRAP_STANDING)
+}
+
+fn mixed(root: &Sensitive<[u8; KEY]>, kek: &Kek, info: &[u8]) -> WrappingKey {
     let mixed = Hkdf::<Sha256>::new(Some(kek.bytes().expose()), root.expose()); // key derivation
     let mut key = Zeroizing::new([0; KEY]);
-    mixed.expand(WRAP, &mut *key).expect("32 bytes are within HKDF's 8,160");
+    mixed.expand(info, &mut *key).expect("32 bytes are within HKDF's 8,160");
     WrappingKey::new(&key)
 }
 

@@ -3,7 +3,7 @@
 use super::derive::Mac256;
 use crate::identity::Epoch;
 use crate::pseudonym::Alphabet;
-use crate::seal::{Entropy, KEY, Kek, SealError, WRAPPED};
+use crate::seal::{Entropy, KEY, Kek, SealError, WRAPPED, WrappingKey};
 use crate::secret::Sensitive;
 use std::fmt;
 
@@ -99,6 +99,11 @@ impl StandingKey {
     fn from_root(root: Sensitive<[u8; KEY]>) -> Self {
         let mac = Mac256::new(root.expose()); // this key does one thing, so it needs no derivation
         Self { root, mac }
+    }
+
+    /// The key that wraps what outlives epochs.
+    pub(super) fn wrapping(&self, kek: &Kek) -> WrappingKey {
+        super::derive::standing_wrapping(&self.root, kek)
     }
 
     /// A digest under a label; every part's length is absorbed too, so that no two lists of parts give one text.

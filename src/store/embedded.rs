@@ -1,9 +1,13 @@
 //! The embedded engine: SQLite, one file, one writing thread, a few reading connections.
 
 use super::writer::Writer;
-use super::{EpochRow, JournalRow, Op, Pending, Sizes, StoreError, VaultRow, rows, schema};
+use super::{
+    CdrRow, CdrState, DisclosureRow, EpochRow, JournalRow, Op, Pending, Sizes, StoreError, TokenRow, VaultRow, Window, billing, rows,
+    schema,
+};
 use crate::identity::Epoch;
 use crate::pseudonym::Pseudonym;
+use crate::seal::Sealed;
 use rusqlite::{Connection, OpenFlags};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -76,6 +80,66 @@ impl Embedded {
 
     pub(super) fn journal_after(&self, seq: u64, most: usize) -> Result<Vec<JournalRow>, StoreError> {
         rows::journal_after(&self.reader(), seq, most)
+    }
+
+    pub(super) fn mark(&self, name: &str) -> Result<u64, StoreError> {
+        billing::mark(&self.reader(), name)
+    }
+
+    pub(super) fn charging_open(&self, after: &str) -> Result<Vec<(String, String)>, StoreError> {
+        billing::charging_open(&self.reader(), after)
+    }
+
+    pub(super) fn charging_by_key(&self, station: &str, key: &str) -> Result<Option<String>, StoreError> {
+        billing::charging_by_key(&self.reader(), station, key)
+    }
+
+    pub(super) fn cdr(&self, id: &str) -> Result<Option<CdrRow>, StoreError> {
+        billing::cdr(&self.reader(), id)
+    }
+
+    pub(super) fn cdr_by_code(&self, owner: &str, code: &str) -> Result<Option<CdrRow>, StoreError> {
+        billing::cdr_by_code(&self.reader(), owner, code)
+    }
+
+    pub(super) fn cdrs_of_session(&self, session: &str) -> Result<Vec<CdrRow>, StoreError> {
+        billing::cdrs_of_session(&self.reader(), session)
+    }
+
+    pub(super) fn cdrs_in(&self, state: CdrState, owner: Option<&str>, after: u64, most: usize) -> Result<Vec<CdrRow>, StoreError> {
+        billing::cdrs_in(&self.reader(), state, owner, after, most)
+    }
+
+    pub(super) fn cdr_page(&self, owner: &str, window: Window, offset: u64, most: usize) -> Result<Vec<CdrRow>, StoreError> {
+        billing::cdr_page(&self.reader(), owner, window, offset, most)
+    }
+
+    pub(super) fn cdr_count(&self, owner: &str, window: Window) -> Result<u64, StoreError> {
+        billing::cdr_count(&self.reader(), owner, window)
+    }
+
+    pub(super) fn cdr_counts(&self) -> Result<Vec<(CdrState, u64)>, StoreError> {
+        billing::cdr_counts(&self.reader())
+    }
+
+    pub(super) fn tokens_by_blind(&self, blind: &[u8; 16]) -> Result<Vec<TokenRow>, StoreError> {
+        billing::tokens_by_blind(&self.reader(), blind)
+    }
+
+    pub(super) fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
+        billing::tokens_after(&self.reader(), after, most)
+    }
+
+    pub(super) fn disclosures(&self, subject: Option<&[u8; 16]>, after: u64) -> Result<Vec<DisclosureRow>, StoreError> {
+        billing::disclosures(&self.reader(), subject, after)
+    }
+
+    pub(super) fn secret(&self, name: &str) -> Result<Option<Sealed>, StoreError> {
+        billing::secret(&self.reader(), name)
+    }
+
+    pub(super) fn secret_names(&self) -> Result<Vec<String>, StoreError> {
+        billing::secret_names(&self.reader())
     }
 
     pub(super) fn epochs(&self) -> Result<Vec<EpochRow>, StoreError> {

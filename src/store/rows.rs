@@ -13,6 +13,9 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
     let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| {
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute(with)).map_err(|e| kind(&e))
     };
+    if super::billing::apply(conn, op)? {
+        return Ok(());
+    }
     match op {
         Op::VaultInsert(row) => {
             let VaultRow { code, epoch, class, blind, sealed } = row;
@@ -89,6 +92,18 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
             run("DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE at < ? ORDER BY seq LIMIT ?)", params![before.0, most])?;
             run("DELETE FROM pin WHERE key IN (SELECT key FROM pin WHERE at < ? ORDER BY at LIMIT ?)", params![before.0, most])?;
         }
+        // Done above.
+        Op::MarkMove { .. }
+        | Op::ChargingPut(_)
+        | Op::ChargingDrop(_)
+        | Op::CdrInsert(_)
+        | Op::CdrMove { .. }
+        | Op::CdrAssign { .. }
+        | Op::Disclose(_)
+        | Op::TokenPut(_)
+        | Op::SecretPut { .. }
+        | Op::SecretDrop(_)
+        | Op::PurgeBilling { .. } => {}
     }
     Ok(())
 }
@@ -154,19 +169,28 @@ pub(super) fn epochs(conn: &Connection) -> Result<Vec<EpochRow>, StoreError> {
 
 pub(super) fn sizes(conn: &Connection) -> Result<Sizes, StoreError> {
     let sql = "SELECT (SELECT n FROM tally WHERE what = 'vault'), (SELECT n FROM tally WHERE what = 'pin'), (SELECT n FROM tally WHERE what = 'journal'),
+        (SELECT n FROM tally WHERE what = 'charging'), (SELECT n FROM tally WHERE what = 'token'), (SELECT n FROM tally WHERE what = 'disclosure'),
         (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)";
     let sizes = one(conn, sql, &[], |row| {
-        Ok(Sizes { vault: count(row, 0)?, pins: count(row, 1)?, journal: count(row, 2)?, bytes: count(row, 3)? })
+        Ok(Sizes {
+            vault: count(row, 0)?,
+            pins: count(row, 1)?,
+            journal: count(row, 2)?,
+            charging: count(row, 3)?,
+            tokens: count(row, 4)?,
+            disclosures: count(row, 5)?,
+            bytes: count(row, 6)?,
+        })
     })?;
     Ok(sizes.unwrap_or_default())
 }
 
 /// SQLite's integers are signed; none of ours is below zero.
-fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|n| u64::try_from(n).unwrap_or(0))
 }
 
-fn one<T>(
+pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,
     with: &[&dyn rusqlite::ToSql],
@@ -175,7 +199,7 @@ fn one<T>(
     conn.prepare_cached(sql).and_then(|mut statement| statement.query_row(with, read).optional()).map_err(|e| kind(&e))
 }
 
-fn many<T>(
+pub(super) fn many<T>(
     conn: &Connection,
     sql: &str,
     with: &[&dyn rusqlite::ToSql],

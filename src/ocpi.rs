@@ -1,0 +1,3 @@
+//! OCPI, the protocol between charge-point operators and e-MSPs: who the other parties are and how they prove it.
+
+pub mod peer;

@@ -1,0 +1,320 @@
+//! Tokens that e-MSPs own, and the answer to the one question billing asks of a clear identifier: whose is it, and what is it called in its
+//! owner's domain? Nothing clear leaves this room but to the e-MSP that owns it.
+
+use super::{Vault, VaultError};
+use crate::clock::Timestamp;
+use crate::identity::{Class, Codes, Declared, Identifier, Sighting};
+use crate::keys::Domain;
+use crate::pseudonym::Pseudonym;
+use crate::recipient::{Party, Recipients};
+use crate::seal;
+use crate::secret::Sensitive;
+use crate::store::{Op, TokenRow};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A token of an e-MSP: of OCPI's object (2.2.1 §Tokens) what charging and billing need. The printed card number, the energy contract and the
+/// default profile are not kept.
+#[derive(Debug, Clone)]
+pub struct EmspToken {
+    /// Whose it is.
+    pub owner: Party,
+    /// `AD_HOC_USER`, `APP_USER`, `EMAID`, `OTHER` or `RFID`.
+    pub kind: String,
+    /// The identifier that a station reads.
+    pub uid: Sensitive<String>,
+    /// The contract; OCPI 2.1.1 calls it `auth_id`.
+    pub contract: Sensitive<String>,
+    /// Tokens of one group may stop each other's sessions.
+    pub group: Option<Sensitive<String>>,
+    /// Who issued the card, as printed on it.
+    pub issuer: String,
+    /// Whether it may be used at all.
+    pub valid: bool,
+    /// `ALWAYS`, `ALLOWED`, `ALLOWED_OFFLINE` or `NEVER`.
+    pub whitelist: String,
+    /// ISO 639-1.
+    pub language: Option<String>,
+    /// `last_updated`, by the e-MSP's word.
+    pub updated: Timestamp,
+    /// `last_updated` as the e-MSP wrote it.
+    pub updated_text: String,
+}
+
+/// A token's codes in the central system's domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenCodes {
+    /// Of the identifier.
+    pub uid: Pseudonym,
+    /// Of the contract.
+    pub contract: Pseudonym,
+    /// Of the group.
+    pub group: Option<Pseudonym>,
+}
+
+/// Whose a charging session is, and under which codes its owner is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// The e-MSP.
+    pub party: Party,
+    /// The code of the identifier in the e-MSP's domain, 31 characters.
+    pub uid: Pseudonym,
+    /// The code of the contract in the e-MSP's domain; of the identifier again where the contract is not known.
+    pub contract: Pseudonym,
+    /// The OCPI token type.
+    pub kind: String,
+}
+
+/// What an e-MSP's own code stands for.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The identifier, as it was first seen.
+    pub uid: Sensitive<String>,
+    /// The contract, if the e-MSP's tokens say so.
+    pub contract: Option<Sensitive<String>>,
+}
+
+/// Why nobody is known to own an identifier. Closed words: they stand in the operator's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unowned {
+    /// No token, no provider and no range says whose it is.
+    Unknown,
+    /// More than one e-MSP could own it.
+    Ambiguous,
+    /// What the code stands for was erased, or never kept.
+    Erased,
+}
+
+impl Unowned {
+    /// The word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_owner",
+            Self::Ambiguous => "ambiguous_owner",
+            Self::Erased => "erased",
+        }
+    }
+}
+
+impl Vault {
+    /// Keeps a token in place of what its owner said of it before, and records its codes in the central system's domain, so that the CSMS
+    /// can be told of them. Durable when it returns.
+    ///
+    /// # Errors
+    /// Nothing is kept.
+    pub async fn keep_token(&self, token: &EmspToken) -> Result<TokenCodes, VaultError> {
+        let codes = self.token_codes(token);
+        self.record(&sightings(token, &codes)).await?;
+        let blind = self.token_blind(&identifier(&token.uid));
+        let place = token_place(&token.owner.to_string(), &token.kind, &blind);
+        let sealed = seal::seal(&written(token), &place, self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
+        let row = TokenRow { owner: token.owner.to_string(), kind: token.kind.clone(), blind, updated: token.updated, sealed };
+        self.inner.store.commit(vec![Op::TokenPut(row)]).await?;
+        Ok(codes)
+    }
+
+    /// A token by its owner and identifier, in any spelling; by its type too, if given.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row does not open.
+    pub fn token(&self, owner: &Party, uid: &Sensitive<String>, kind: Option<&str>) -> Result<Option<EmspToken>, VaultError> {
+        let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier(uid)))?;
+        let owner = owner.to_string();
+        let found = rows.iter().find(|row| row.owner == owner && kind.is_none_or(|kind| row.kind == kind));
+        found.map(|row| self.open_token(row)).transpose()
+    }
+
+    /// All tokens in a fixed order, after one; a page at a time.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row does not open.
+    pub fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<(TokenRow, EmspToken)>, VaultError> {
+        let rows = self.inner.store.tokens_after(after, most)?;
+        rows.into_iter().map(|row| self.open_token(&row).map(|token| (row, token))).collect()
+    }
+
+    /// A token's codes in the central system's domain, in the current epoch.
+    pub fn token_codes(&self, token: &EmspToken) -> TokenCodes {
+        let code = |text: &Sensitive<String>| self.inner.keys.code(&identifier(text), None);
+        TokenCodes { uid: code(&token.uid), contract: code(&token.contract), group: token.group.as_ref().map(code) }
+    }
+
+    /// The token that a code of the central system's domain stands for, of whichever owner; `None` if it is no code of ours, was erased, or is
+    /// no e-MSP's token, or that of more than one.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row does not open.
+    pub fn token_of_code(&self, code: &str) -> Result<Option<EmspToken>, VaultError> {
+        let Some(identifier) = self.behind(code) else { return Ok(None) };
+        let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
+        match rows.as_slice() {
+            [row, others @ ..] if others.iter().all(|other| other.owner == row.owner) => self.open_token(row).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whose an identifier is: by the tokens that e-MSPs have pushed, else by the provider in an eMAID, else by a configured range; never
+    /// guessed. `code` is a code of the central system's domain, or an identifier that the central system issued itself. A contract id
+    /// says nothing of the owner: its provider may differ from the party (OCPI issue 358).
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row does not open.
+    pub fn owner(&self, code: &str, recipients: &Recipients) -> Result<Result<Ownership, Unowned>, VaultError> {
+        let Some(identifier) = self.behind(code) else { return Ok(Err(Unowned::Erased)) };
+        let epoch = self.inner.keys.recognise(code).and_then(|code| self.inner.keys.epoch_of(&code));
+        let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
+        let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
+        owners.dedup(); // rows are in the order of their owners
+        let mut token = None;
+        let party = match owners.as_slice() {
+            [party] => {
+                token = rows.first().map(|row| self.open_token(row)).transpose()?;
+                Ok(*party)
+            }
+            [] => by_value(&identifier, recipients),
+            _ => Err(Unowned::Ambiguous),
+        };
+        Ok(party.map(|party| {
+            let domain = domain(&party);
+            let code = |identifier: &Identifier| self.inner.keys.code_in(&domain, identifier, epoch);
+            let uid = code(&identifier);
+            let contract = token.as_ref().map_or(uid, |token| code(&self::identifier(&token.contract)));
+            let kind = token.map_or_else(|| kind(identifier.class).to_owned(), |token| token.kind);
+            Ownership { party, uid, contract, kind }
+        }))
+    }
+
+    /// A keyed digest of whom a code stands for, the same in every epoch: for the disclosure log. `None` if it was erased.
+    pub fn subject(&self, code: &str) -> Option<[u8; 16]> {
+        self.behind(code).map(|identifier| self.subject_of(&identifier))
+    }
+
+    /// [`Vault::subject`] of a clear identifier, for answers to the person it belongs to.
+    pub fn subject_of(&self, identifier: &Identifier) -> [u8; 16] {
+        let canonical = identifier.canonical.expose(); // into a MAC
+        self.inner.keys.blind("subject", &[&[identifier.class.byte()], canonical.as_bytes()])
+    }
+
+    /// What an e-MSP's own code stands for, given the code in the central system's domain that it was made beside (a CDR has both): identifier
+    /// and, where it is known, contract. `None` alike for a code that is another's, unknown, or erased (R25).
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row does not open.
+    pub fn resolve(&self, party: &Party, code: &str, beside: &str) -> Result<Option<Resolved>, VaultError> {
+        let Some(code) = self.inner.keys.recognise_in(&domain(party), code) else { return Ok(None) };
+        let Some(identifier) = self.behind(beside) else { return Ok(None) };
+        if self.inner.keys.code_in(&domain(party), &identifier, self.inner.keys.epoch_of(&code)) != code {
+            return Ok(None);
+        }
+        let contract = self.token(party, &identifier.original, None)?.map(|token| token.contract);
+        Ok(Some(Resolved { uid: identifier.original.clone(), contract }))
+    }
+
+    /// A keyed name in one e-MSP's domain for something that is not a person (a home's location): 16 characters, stable, one way.
+    pub fn alias(&self, party: &Party, text: &str) -> String {
+        let digest = self.inner.keys.digest(&format!("alias {party}"), text);
+        digest.iter().map(|b| char::from(*b)).collect()
+    }
+
+    /// The identifier behind a code of the central system's domain, or the operator-issued identifier itself.
+    fn behind(&self, code: &str) -> Option<Arc<Identifier>> {
+        match self.inner.keys.recognise(code) {
+            Some(code) => self.inner.identifier(&code),
+            None if Pseudonym::looks_like(code) => None,
+            None => Some(Arc::new(Identifier::from_wire(code, Declared::Undeclared))),
+        }
+    }
+
+    fn open_token(&self, row: &TokenRow) -> Result<EmspToken, VaultError> {
+        let place = token_place(&row.owner, &row.kind, &row.blind);
+        let text = seal::open(&row.sealed, &place, self.inner.keys.standing_wrapping())?;
+        read(&text, row).ok_or(VaultError::Seal(seal::SealError::Broken))
+    }
+
+    /// Under the standing key, so that a token is found whatever the epoch of the code it is asked by.
+    fn token_blind(&self, identifier: &Identifier) -> [u8; 16] {
+        let canonical = identifier.canonical.expose(); // into a MAC
+        self.inner.keys.blind("token", &[&[identifier.class.byte()], canonical.as_bytes()])
+    }
+}
+
+/// The provider in an eMAID, else the one configured range that fits.
+fn by_value(identifier: &Identifier, recipients: &Recipients) -> Result<Party, Unowned> {
+    let canonical = identifier.canonical.expose(); // compared with public patterns
+    if identifier.class == Class::Emaid
+        && let Some(party) = canonical.get(..5).and_then(Party::parse)
+        && recipients.find(&party).is_some()
+    {
+        return Ok(party);
+    }
+    let fits = |pattern: &String| {
+        let bare = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+        match pattern.strip_suffix('*') {
+            Some(stem) => bare(canonical).starts_with(&bare(stem)),
+            None => bare(canonical) == bare(pattern),
+        }
+    };
+    let mut owners = recipients.all().iter().filter(|recipient| recipient.ranges.iter().any(fits)).map(|recipient| recipient.party);
+    match (owners.next(), owners.next()) {
+        (Some(party), None) => Ok(party),
+        (None, _) => Err(Unowned::Unknown),
+        (Some(_), Some(_)) => Err(Unowned::Ambiguous),
+    }
+}
+
+fn identifier(text: &Sensitive<String>) -> Identifier {
+    Identifier::from_wire(text.expose(), Declared::Undeclared) // into its canonical form, which stays sensitive
+}
+
+fn domain(party: &Party) -> Domain {
+    Domain::emsp(party.country(), party.id()).unwrap_or(Domain::Quality)
+}
+
+fn kind(class: Class) -> &'static str {
+    match class {
+        Class::Rfid => "RFID",
+        Class::Emaid => "EMAID",
+        _ => "OTHER",
+    }
+}
+
+fn sightings(token: &EmspToken, codes: &TokenCodes) -> Vec<Sighting> {
+    let uid = Sighting { code: codes.uid, identifier: identifier(&token.uid) };
+    let contract = Sighting { code: codes.contract, identifier: identifier(&token.contract) };
+    let group = codes.group.zip(token.group.as_ref()).map(|(code, group)| Sighting { code, identifier: identifier(group) });
+    [uid, contract].into_iter().chain(group).collect()
+}
+
+fn token_place(owner: &str, kind: &str, blind: &[u8; 16]) -> Vec<u8> {
+    let blind: String = blind.iter().map(|b| format!("{b:02x}")).collect();
+    format!("v1|token|{owner}|{kind}|{blind}").into_bytes()
+}
+
+/// Into the seal, and nowhere else.
+fn written(token: &EmspToken) -> Sensitive<String> {
+    let EmspToken { uid, contract, group, issuer, valid, whitelist, language, updated_text, .. } = token;
+    let object = json!({
+        "uid": uid.expose(), "contract": contract.expose(), "group": group.as_ref().map(Sensitive::expose), "issuer": issuer,
+        "valid": valid, "whitelist": whitelist, "language": language, "updated": updated_text,
+    });
+    Sensitive::new(object.to_string())
+}
+
+/// Out of the seal.
+fn read(text: &Sensitive<String>, row: &TokenRow) -> Option<EmspToken> {
+    let object: Value = serde_json::from_str(text.expose()).ok()?;
+    let text = |name: &str| object[name].as_str().map(str::to_owned);
+    Some(EmspToken {
+        owner: Party::parse(&row.owner)?,
+        kind: row.kind.clone(),
+        uid: Sensitive::new(text("uid")?),
+        contract: Sensitive::new(text("contract")?),
+        group: text("group").map(Sensitive::new),
+        issuer: text("issuer")?,
+        valid: object["valid"].as_bool()?,
+        whitelist: text("whitelist")?,
+        language: text("language"),
+        updated: row.updated,
+        updated_text: text("updated")?,
+    })
+}
