@@ -48,6 +48,8 @@ pub struct Bill {
     pub currency: String,
     /// The tariff, with the elements that priced something; `None` if nothing did.
     pub tariff: Option<Tariff>,
+    /// Time has a price somewhere in the tariff.
+    pub timed: bool,
     /// The charging periods, at least one, in the order of time.
     pub periods: Vec<Period>,
     /// The cost, dimension by dimension, each rounded to four decimals.
@@ -61,11 +63,11 @@ pub struct Bill {
 pub struct Period {
     /// When it begins, to the second.
     pub start: Timestamp,
-    /// Energy in kWh, if it matters to the price.
+    /// Energy in kWh, if there was any and it matters to the price.
     pub energy_kwh: Option<Decimal>,
-    /// Time charging in hours, if it matters to the price.
+    /// Time charging in hours, if it matters to the price or there is nothing else to tell.
     pub time_h: Option<Decimal>,
-    /// Time not charging in hours, if it matters to the price.
+    /// Time not charging in hours, if it matters to the price or there is nothing else to tell.
     pub parking_time_h: Option<Decimal>,
 }
 
@@ -132,10 +134,11 @@ pub fn bill(session: &ChargingSession, terms: &Terms<'_>) -> Result<Bill, Unbill
             let seconds = &mut clock[usize::from(piece.idle)];
             let before = hours(*seconds);
             *seconds += piece.seconds;
-            let volume = timed.then(|| hours(*seconds) - before);
+            let energy_kwh = (metered && piece.energy > 0).then(|| kwh(piece.energy));
+            let volume = (energy_kwh.is_none() || timed && piece.seconds > 0).then(|| hours(*seconds) - before);
             Period {
                 start: Timestamp(piece.start * 1000),
-                energy_kwh: metered.then(|| kwh(piece.energy)),
+                energy_kwh,
                 time_h: volume.filter(|_| !piece.idle),
                 parking_time_h: volume.filter(|_| piece.idle),
             }
@@ -151,6 +154,7 @@ pub fn bill(session: &ChargingSession, terms: &Terms<'_>) -> Result<Bill, Unbill
         parking_time_h,
         currency: terms.tariff.map_or(terms.currency, |tariff| &tariff.currency).to_owned(),
         tariff,
+        timed,
         periods,
         costs,
         total,
@@ -166,7 +170,9 @@ fn price(course: &Course, pieces: &[cut::Piece], tariff: &Tariff, zone: Tz) -> R
         // Hours with as many decimals as there are: the library rounds them to the nanosecond, so it computes with our seconds.
         let hours = (Decimal::from(piece.seconds) / Decimal::from(3600)).to_string();
         let time = if piece.idle { Dimension::ParkingTime } else { Dimension::Time };
-        let dimensions = [dimension(Dimension::Energy, &kwh(piece.energy).to_string()), dimension(time, &hours)];
+        let energy = (piece.energy > 0).then(|| dimension(Dimension::Energy, &kwh(piece.energy).to_string()));
+        let time = (piece.seconds > 0 || energy.is_none()).then(|| dimension(time, &hours));
+        let dimensions = energy.into_iter().chain(time);
         Object::new().text("start_date_time", &moment(piece.start)).list("dimensions", dimensions).close()
     });
     let record = Object::new()

@@ -13,14 +13,29 @@ const LONGEST: i64 = 400 * 86_400;
 /// The most energy that is billed: a GWh, in tenths of a Wh.
 const MOST_ENERGY: i64 = 10_000_000_000;
 
-/// A stretch in which energy flows evenly. It may have no length, where the register jumps.
+/// A stretch between two readings in which energy flows evenly or not at all. It may have no length, where the register jumps.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
     from: i64,
     to: i64,
-    /// Taken at its beginning and end.
+    /// What the reading before says, and how much more the one after.
     low: i64,
-    high: i64,
+    rise: i64,
+    /// Seconds in which energy flowed between the reading before and this stretch, and between both readings.
+    before: i64,
+    of: i64,
+    flows: bool,
+}
+
+impl Stretch {
+    /// Taken in all, so many seconds into it. Rounded down once, from the readings themselves.
+    fn at(&self, seconds: i64) -> i64 {
+        self.low + part(self.rise, self.before + if self.flows { seconds } else { 0 }, self.of)
+    }
+
+    fn high(&self) -> i64 {
+        if self.of == 0 { self.low + self.rise } else { self.at(self.to - self.from) }
+    }
 }
 
 /// The course of a session.
@@ -78,46 +93,47 @@ impl Course {
     /// Adds what flowed from `from` to `to`, up to `high` in all: evenly over the time that was not idle; over all of it, if all was idle.
     fn flow(&mut self, from: i64, to: i64, high: i64) {
         let low = std::mem::replace(&mut self.energy, high);
+        let stretch = Stretch { from, to, low, rise: high - low, before: 0, of: 0, flows: true };
         if from == to {
-            if high > low {
-                self.stretches.push(Stretch { from, to, low, high });
-            }
+            self.stretches.extend((high > low).then_some(stretch));
             return;
         }
         let first = self.idle.partition_point(|span| span.1 <= from);
-        let mut parts = Vec::new();
-        let mut at = from;
-        for span in self.idle[first..].iter().take_while(|span| span.0 < to) {
-            let (begin, finish) = (span.0.max(from), span.1.min(to));
-            parts.extend((at < begin).then_some((begin, begin - at)));
-            parts.push((finish, 0));
-            at = finish;
+        let spans = self.idle[first..].iter().take_while(|span| span.0 < to).map(|span| (span.0.max(from), span.1.min(to)));
+        let spans: Vec<(i64, i64)> = spans.collect();
+        let charging = to - from - spans.iter().map(|(begin, finish)| finish - begin).sum::<i64>();
+        if charging == 0 {
+            self.stretches.push(Stretch { of: to - from, ..stretch });
+            return;
         }
-        parts.extend((at < to).then_some((to, to - at)));
-        let charging: i64 = parts.iter().map(|(_, seconds)| seconds).sum();
-        let (mut begin, mut before, mut charged) = (from, low, 0);
-        for (finish, seconds) in parts {
-            charged += seconds;
-            let share = if charging > 0 { (charged, charging) } else { (finish - from, to - from) };
-            let after = low + part(high - low, share.0, share.1);
-            self.stretches.push(Stretch { from: begin, to: finish, low: before, high: after });
-            (begin, before) = (finish, after);
+        let (mut at, mut before) = (from, 0);
+        for (begin, finish) in spans.into_iter().chain([(to, to)]) {
+            for (from, to, flows) in [(at, begin, true), (begin, finish, false)] {
+                self.stretches.extend((from < to).then_some(Stretch {
+                    from,
+                    to,
+                    before: before + if flows { 0 } else { begin - at },
+                    of: charging,
+                    flows,
+                    ..stretch
+                }));
+            }
+            before += begin - at;
+            at = finish;
         }
     }
 
     /// Taken when that second began; where the register jumps, before it did.
     pub(super) fn energy_at(&self, second: i64) -> i64 {
         let at = self.stretches.partition_point(|stretch| stretch.to < second);
-        self.stretches.get(at).map_or(self.energy, |stretch| {
-            stretch.low + part(stretch.high - stretch.low, second.saturating_sub(stretch.from).max(0), stretch.to - stretch.from)
-        })
+        self.stretches.get(at).map_or(self.energy, |stretch| stretch.at(second.saturating_sub(stretch.from).max(0)))
     }
 
     /// The second in which so much had been taken; `None` if it never was.
     pub(super) fn reached(&self, energy: i64) -> Option<i64> {
-        let at = self.stretches.partition_point(|stretch| stretch.high < energy);
+        let at = self.stretches.partition_point(|stretch| stretch.high() < energy);
         let stretch = self.stretches.get(at)?;
-        Some(stretch.from + part(stretch.to - stretch.from, (energy - stretch.low).max(0), stretch.high - stretch.low))
+        Some((stretch.from + part(stretch.of, energy - stretch.low, stretch.rise) - stretch.before).clamp(stretch.from, stretch.to))
     }
 
     /// Whether the session was idle when that second began.

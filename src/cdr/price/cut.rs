@@ -68,7 +68,9 @@ pub(super) fn cut(course: &Course, terms: &Terms<'_>) -> Result<Cut, Unbillable>
                 Some(price)
             };
             applies.idle = (tariff.prices(Dimension::Time) || tariff.prices(Dimension::ParkingTime)) && course.is_idle(second);
-            applies.energy = find(Dimension::Energy);
+            // Once all has been taken, another price of energy changes nothing.
+            applies.energy =
+                if energy < course.energy { find(Dimension::Energy) } else { before.as_ref().and_then(|before| before.energy) };
             applies.time = find(if applies.idle { Dimension::ParkingTime } else { Dimension::Time });
             applies.flat = if flat_due { find(Dimension::Flat) } else { None };
         }
