@@ -11,7 +11,7 @@ fn evening() -> ChargingSession {
     let start = moment("2026-11-03T17:02:11Z");
     let ms = |text: &str| (moment(text) - start) * 1000;
     let [full, resumed, done, end] =
-        ["2026-11-03T21:10:00Z", "2026-11-03T22:20:00Z", "2026-11-03T23:00:00Z", "2026-11-03T23:40:02Z"].map(|text| ms(text));
+        ["2026-11-03T21:10:00Z", "2026-11-03T22:20:00Z", "2026-11-03T23:00:00Z", "2026-11-03T23:40:02Z"].map(ms);
     let readings = [(0, Decimal::ZERO), (full, Decimal::from(14_000)), (resumed, Decimal::from(14_000)), (done, Decimal::new(153_425, 1))];
     session(start * 1000, end, &readings, &[(full, resumed), (done, end)])
 }
