@@ -1,8 +1,11 @@
 //! Charging sessions assembled from facts. Pure: the same facts in the same order make the same sessions (I9), and no clear identifier
 //! comes here (I7): who charged is a code, or an identifier that the central system issued itself.
 
+mod assembler;
+
 use crate::clock::Timestamp;
 use crate::ocpp::Version;
+pub use assembler::{Assembler, Change, NotARow, Past, Patience, StrayReason};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
