@@ -1,6 +1,7 @@
 //! What a charging session costs, and the charge detail record (CDR) that an e-MSP bills it from: minimal, and naming nobody. Pure: the
 //! same session, tariff and place make the same text (I9), and only codes come here (I7).
 
+mod json;
 pub mod price;
 pub mod site;
 pub mod tariff;
