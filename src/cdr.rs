@@ -5,6 +5,7 @@ mod json;
 pub mod price;
 pub mod site;
 pub mod tariff;
+mod write;
 
 use crate::clock::Timestamp;
 use price::Bill;
@@ -121,8 +122,7 @@ impl Cdr {
     /// The CDR as OCPI JSON for the owner of `token`. `alias` gives a stable random-looking name, at most 16 characters, of its argument
     /// in the owner's domain: home sites go by it, so that two e-MSPs cannot tell that they write of the same house (R04, R13).
     pub fn write(&self, token: &CdrToken, shape: Shape, alias: &dyn Fn(&str) -> String) -> String {
-        let _ = (token, shape, alias);
-        String::new()
+        write::write(self, token, shape, alias)
     }
 
     /// The credit CDR that takes this one back: equal but for its id, the sign of its total, and the reference. `None` if this is a credit

@@ -181,6 +181,12 @@ impl Tariff {
         self.elements.iter().flat_map(|element| &element.prices).any(|price| price.dimension == dimension)
     }
 
+    /// Whether the price of anything goes by energy.
+    pub(super) fn goes_by_energy(&self) -> bool {
+        let restricted = |element: &Element| element.restrictions.min_kwh.is_some() || element.restrictions.max_kwh.is_some();
+        self.prices(Dimension::Energy) || self.elements.iter().any(restricted)
+    }
+
     /// The tariff in JSON. OCPI 2.1.1 knows neither its owner nor VAT nor a least or most price, and leaves them out.
     pub(super) fn write(&self, shape: Shape) -> String {
         let component = |price: &PriceComponent| {
