@@ -370,7 +370,7 @@ async fn a_correction_after_the_agreement_ended_is_held_whole() {
 #[tokio::test]
 async fn whatever_instant_it_dies_at_each_session_has_one_cdr() {
     for most in [1, 2, 3, 7] {
-        let mut world = World::new();
+        let world = World::new();
         world.owns(ABC, "RFID", CARD, "c").await;
         for (name, version) in [("CS-1", Version::V16), ("CS-2", Version::V201), ("CS-3", Version::V21)] {
             let mut pole = Pole::new(&world, name, version);

@@ -39,7 +39,6 @@ impl Dice {
 #[derive(Debug, Clone)]
 struct Truth {
     station: usize,
-    version: Version,
     card: usize,
     started: i64,
     ended: i64,
@@ -295,15 +294,21 @@ fn play(dice: &mut Dice, station: usize, count: usize, codes: &[String], truths:
         for (second, fact) in facts {
             let outage = outages.iter().find(|(from, to)| (*from..*to).contains(&second));
             let mut at = outage.map_or(second * 1000, |(_, to)| to * 1000);
-            if version != Version::V16 || fact.action == "MeterValues" {
-                // Overtaken by others.
-                at += if dice.chance(10) { dice.between(1_000, 400_000) } else { 0 };
-                // Some so late that the bill did not wait for them.
-                at += if dice.chance(2) { dice.between(1_000_000, 6_000_000) } else { 0 };
+            // Overtaken by others; some come so late that the bill did not wait for them.
+            let mut late = if dice.chance(10) { dice.between(1_000, 400_000) } else { 0 };
+            late += if dice.chance(2) { dice.between(1_000_000, 6_000_000) } else { 0 };
+            if version != Version::V16 {
+                at += late;
             } else {
+                // A station of 1.6 sends one message after the other; readings may have been kept apart.
                 at = at.max(online + 1);
+                if fact.action == "MeterValues" {
+                    at += late;
+                }
+                if late == 0 || fact.action != "MeterValues" {
+                    online = at;
+                }
             }
-            online = online.max(at);
             if dice.chance(10) {
                 // Said twice: under its id, or, for an event, under another.
                 let mut twin = fact.clone();
@@ -314,7 +319,7 @@ fn play(dice: &mut Dice, station: usize, count: usize, codes: &[String], truths:
             }
             sent.push(Sent { at, station, version, fact });
         }
-        truths.push(Truth { station, version, card, started, ended, readings, idle });
+        truths.push(Truth { station, card, started, ended, readings, idle });
         clock += dice.between(300, 3000);
     }
 }
@@ -417,7 +422,12 @@ fn check(world: &World, truths: &[Truth]) {
     let (mut simple, mut thorough) = (0, 0);
     for (n, truth) in truths.iter().enumerate() {
         let key = (name(truth.station), truth.started);
-        let standing = by_start.remove(&key).unwrap_or_else(|| panic!("no CDR of {truth:?}"));
+        let standing = by_start.remove(&key).unwrap_or_else(|| {
+            let near = |draft: &Draft| draft.session.station == key.0 && (draft.session.started.seconds() - truth.started).abs() < 10_000;
+            let near: Vec<_> =
+                rows.iter().filter(|(_, draft)| near(draft)).map(|(row, draft)| (row, draft.credit_of(), &draft.session)).collect();
+            panic!("no CDR of {truth:?}: {near:?}")
+        });
         let (row, draft) = standing.last().unwrap();
         let by_hand = row.why.as_deref() == Some("needs_manual_credit");
         assert!(
