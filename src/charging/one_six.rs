@@ -66,7 +66,7 @@ impl Turn<'_> {
             let state = &mut self.station.sessions[at];
             state.numbered = true;
             // What was presumed is known now, one way or the other.
-            let presumed = state.known.end.as_ref().and_then(|end| end.presumed.clone());
+            let presumed = state.known.end.as_ref().and_then(|end| end.presumed.as_ref()).map(|presumed| presumed.fact.clone());
             if let Some(held) = presumed
                 && let Ok(Said::Stop(stop)) = facts::read(&held.entry())
             {
@@ -180,7 +180,7 @@ impl Turn<'_> {
         state.known.end = None;
         state.keys.retain(|key| !key.starts_with("e:"));
         state.closed = None;
-        self.freed.push(presumed);
+        self.freed.push(presumed.fact);
         self.touch(at);
     }
 }
