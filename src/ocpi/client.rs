@@ -128,8 +128,6 @@ pub struct Reply {
     pub http: u16,
     /// The OCPI status, if there is an envelope.
     pub ocpi: Option<u16>,
-    /// Whether the body was empty.
-    pub empty: bool,
     /// The envelope's data; `null` if there is none.
     pub data: Value,
     /// The URL of the next page, by the `Link` header.
@@ -232,6 +230,11 @@ impl Client {
         Self { http, us, plaintext, bounds }
     }
 
+    /// The party that calls come from.
+    pub fn party(&self) -> Option<Party> {
+        self.us
+    }
+
     /// GET.
     ///
     /// # Errors
@@ -308,7 +311,6 @@ impl Client {
             .await
             .map_err(|error| if error.downcast_ref::<LengthLimitError>().is_some() { Trouble::TooLarge } else { Trouble::Unreachable })?;
         let body = body.to_bytes();
-        let empty = body.iter().all(u8::is_ascii_whitespace);
         let mut envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
         let ocpi = match envelope.get("status_code") {
             // Some write it as a text.
@@ -321,7 +323,6 @@ impl Client {
         Ok(Reply {
             http: head.status.as_u16(),
             ocpi,
-            empty,
             data: envelope.get_mut("data").map(Value::take).unwrap_or_default(),
             next: text(LINK.as_str()).and_then(next_page),
             total: number("x-total-count"),
