@@ -1,5 +1,7 @@
 //! The command line.
 
+mod ocpi;
+
 use crate::clock;
 use crate::config::{Config, Flags};
 use crate::custody::{Custody, EpochState, Opening, Role};
@@ -56,6 +58,13 @@ enum Command {
         options: Options,
         #[command(subcommand)]
         action: Keys,
+    },
+    /// Exchange credentials with OCPI parties, and list them.
+    Ocpi {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: ocpi::Action,
     },
     /// See it work: a gateway, a central system, an e-MSP and a dozen stations in one process.
     Demo {
@@ -171,6 +180,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
+        Command::Ocpi { options, action } => ocpi::run(options, action),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

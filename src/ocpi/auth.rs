@@ -17,7 +17,6 @@ use hyper::header::HeaderValue;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -25,7 +24,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 /// Characters of a credentials token (2.2.1 §Credentials object).
-pub const LONGEST_TOKEN: usize = 64;
+pub(super) const LONGEST_TOKEN: usize = 64;
 /// How long after one another the digests are read anew.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Networks whose failures are counted; those beyond share a counter.
@@ -35,19 +34,19 @@ const NETWORKS: usize = 1024;
 const FAILURES: u64 = 30;
 
 /// A caller whose token was right.
-pub struct Caller {
+pub(super) struct Caller {
     /// Who it is.
-    pub who: Who,
+    pub(super) who: Who,
     /// By what it came in.
-    pub by: By,
+    pub(super) by: By,
     /// The token.
-    pub token: Sensitive<String>,
+    pub(super) token: Sensitive<String>,
     /// Whether the token came as it is rather than in base64.
-    pub raw: bool,
+    pub(super) raw: bool,
 }
 
 /// What kind of token was shown.
-pub enum By {
+pub(super) enum By {
     /// One of ours, given in an exchange of credentials: opens everything that is the party's.
     Peer(Peer),
     /// CREDENTIALS_TOKEN_A: opens versions and credentials, and may register.
@@ -167,15 +166,6 @@ fn shown(header: &HeaderValue) -> Vec<(Sensitive<String>, bool)> {
 pub(super) fn is_token(text: &str) -> Option<Sensitive<String>> {
     let fits = (1..=LONGEST_TOKEN).contains(&text.len()) && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
     fits.then(|| Sensitive::new(text.to_owned()))
-}
-
-/// A credentials token from a file; white space around it does not count.
-///
-/// # Errors
-/// What is wrong with it, in words that hold nothing of it.
-pub fn token_in(file: &Path) -> Result<Sensitive<String>, &'static str> {
-    let text = std::fs::read_to_string(file).map(Sensitive::new).map_err(|_| "cannot be read")?;
-    is_token(text.expose().trim()).ok_or("must hold a token of 1 to 64 printable characters without spaces") // looked at, and kept as sensitive
 }
 
 fn is_same(one: &Sensitive<String>, other: &Sensitive<String>) -> bool {

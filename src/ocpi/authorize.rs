@@ -6,21 +6,20 @@
 //!
 //! Sources: OCPI 2.2.1 §Tokens (POST authorize, WhitelistType; 404 and 2004 for an unknown token), 2.1.1 §Tokens (AuthorizationInfo without token).
 
-use super::client::{Authorization, Pass, Trouble, is_printable};
+use super::client::{Authorization, Trouble, is_printable};
 use super::envelope::{self, Outcome};
-use super::peer::{Peer, Who};
 use super::server::{Failure, Surface, object};
 use crate::identity::Codes;
-use crate::ocpp::catalogue::Purpose;
-use crate::pseudonym::Pseudonym;
-use crate::recipient::{Ocpi, Party};
-use crate::store::{DisclosureRow, Op};
-use crate::vault::tokens::EmspToken;
+use crate::recipient::Ocpi;
+use crate::vault::tokens::{EmspToken, TokenCodes};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// EVSEs of one question.
 const MOST_EVSES: usize = 256;
+/// How long an owner may think: a driver is standing at the station, and its central system waits no longer either.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Surface {
     pub(super) async fn authorize(&self, version: Ocpi, code: &str, body: &Bytes) -> Result<Outcome, Failure> {
@@ -30,12 +29,11 @@ impl Surface {
         };
         let Some(code) = self.custody.keys.recognise(code) else { return Ok(Outcome::unknown_token()) };
         let Some(token) = self.custody.vault.token_of_code(code.as_str())? else { return Ok(Outcome::unknown_token()) };
-        let recipient = self.register.find(&token.owner).filter(|recipient| recipient.may_receive(&self.now().date()));
-        if recipient.is_none() {
+        if self.recipient(&token.owner).is_none() {
             return Ok(Outcome::unknown_token());
         }
         let may_decide = token.whitelist != "NEVER";
-        let said = if token.whitelist == "ALWAYS" { Err(Trouble::NoWay) } else { self.ask(&token, code, location.as_ref()).await? };
+        let said = if token.whitelist == "ALWAYS" { Err(Trouble::NoWay) } else { self.ask(&token, location.as_ref()).await };
         let said = match said {
             Ok(said) => said,
             Err(Trouble::Ocpi(envelope::NOT_ENOUGH)) => return Ok(Outcome::refused(envelope::NOT_ENOUGH, "Not enough information")),
@@ -51,7 +49,7 @@ impl Surface {
         answer.insert("allowed".into(), said.allowed.into());
         if version >= Ocpi::V221 {
             // The code that was asked by, which may be of an epoch before; the others are recorded before they leave (I4).
-            let codes = crate::vault::tokens::TokenCodes { uid: code, ..self.custody.vault.known_codes(&token).await? };
+            let codes = TokenCodes { uid: code, ..self.custody.vault.known_codes(&token).await? };
             answer.insert("token".into(), token.coded(version, &codes));
             answer.extend(reference.map(|reference| ("authorization_reference".into(), reference.into())));
         }
@@ -59,32 +57,8 @@ impl Surface {
         Ok(Outcome::data(&Value::Object(answer)))
     }
 
-    /// Asks the owner; written into the disclosure log before.
-    async fn ask(
-        &self,
-        token: &EmspToken,
-        code: Pseudonym,
-        location: Option<&Value>,
-    ) -> Result<Result<Authorization, Trouble>, Failure> {
-        let Some(peer) = self.way_to(token.owner)? else { return Ok(Err(Trouble::NoWay)) };
-        let (Some(url), Some(pass)) = (peer.url("tokens", "SENDER"), Pass::of(&peer)) else { return Ok(Err(Trouble::NoWay)) };
-        let row = DisclosureRow {
-            seq: 0,
-            at: self.now(),
-            recipient: token.owner.to_string(),
-            purpose: Purpose::Charge.name().to_owned(),
-            subject: self.custody.vault.subject(code.as_str()),
-            reference: self.fresh_id()?,
-            fields: if location.is_some() { "uid type location_id evse_uids" } else { "uid type" }.to_owned(),
-        };
-        self.custody.store().commit(vec![Op::Disclose(row)]).await?;
-        Ok(self.asking.authorize(url, &pass, token, location).await)
-    }
-
-    /// Where an e-MSP is: by the exchange of credentials, else by the configuration.
-    fn way_to(&self, party: Party) -> Result<Option<Peer>, Failure> {
-        let exchanged = self.peers.find(Who::Emsp(party))?.filter(|peer| peer.ours.is_some());
-        Ok(exchanged.or_else(|| self.ways.iter().find(|peer| peer.who == Who::Emsp(party)).cloned()))
+    async fn ask(&self, token: &EmspToken, location: Option<&Value>) -> Result<Authorization, Trouble> {
+        tokio::time::timeout(PATIENCE, self.errands.ask(token, location)).await.unwrap_or(Err(Trouble::TimedOut))
     }
 }
 
@@ -113,7 +87,8 @@ fn location(body: &Bytes) -> Result<Option<Value>, Outcome> {
 
 /// Whether a reference holds an identifier of the token: some e-MSPs use the contract for one (OCPI issue 339), and then it stays behind.
 fn names(reference: &str, token: &EmspToken) -> bool {
-    let bare = |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_uppercase())).collect::<String>();
+    let bare =
+        |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_uppercase())).collect::<String>();
     let reference = bare(reference);
     let holds = |text: &str| {
         let text = bare(text);

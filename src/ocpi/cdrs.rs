@@ -17,7 +17,7 @@ use hyper::header::{HeaderName, HeaderValue, LINK};
 use serde_json::Value;
 
 /// CDRs of one page at most: `X-Limit`.
-pub const LIMIT: u64 = 100;
+pub(super) const LIMIT: u64 = 100;
 /// Queued CDRs that one request looks through for those it shows to have arrived: more than it can have been handed since the last one.
 const LOOKED_THROUGH: usize = 500;
 
@@ -112,14 +112,12 @@ struct Page {
 impl Page {
     fn read(query: &Query) -> Result<Self, &'static str> {
         let mut filters = String::new();
-        let mut date = |name: &'static str, default: Timestamp| match query.find(name) {
-            None => Ok(default),
-            Some(text) => {
-                let at = moment(text).ok_or(name)?;
-                // Written anew: what the caller wrote might not be fit for a header.
-                filters.push_str(&format!("{name}={}&", precise(at)));
-                Ok(at)
-            }
+        let mut date = |name: &'static str, default: Timestamp| -> Result<Timestamp, &'static str> {
+            let Some(text) = query.find(name) else { return Ok(default) };
+            let at = moment(text).ok_or(name)?;
+            // Written anew: what the caller wrote might not be fit for a header.
+            filters.push_str(&format!("{name}={}&", precise(at)));
+            Ok(at)
         };
         let whole = Window::default();
         let window = Window { from: date("date_from", whole.from)?, to: date("date_to", whole.to)? };

@@ -55,7 +55,7 @@ impl Surface {
         };
         // A party that shows its token as it is most likely wants ours so, too; 2.1.1 knows nothing else.
         let raw = caller.raw || version == Ocpi::V211 || self.form(who) == TokenForm::Raw;
-        let found = match theirs.endpoints(&self.client, &[version], raw).await {
+        let found = match theirs.endpoints(&self.client, Some(version), raw).await {
             Ok(found) => found,
             Err(ExchangeError::Version) => return Ok(Outcome::refused(envelope::NO_VERSION, "Unsupported version")),
             Err(_) => return Ok(Outcome::refused(envelope::NO_API, "Unable to use your API")),

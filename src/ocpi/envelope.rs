@@ -12,31 +12,31 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// OCPI: it went well.
-pub const SUCCESS: u16 = 1000;
+pub(super) const SUCCESS: u16 = 1000;
 /// OCPI: the caller did something wrong.
-pub const CLIENT_ERROR: u16 = 2000;
+pub(super) const CLIENT_ERROR: u16 = 2000;
 /// OCPI: a parameter is missing or cannot be read.
-pub const INVALID: u16 = 2001;
+pub(super) const INVALID: u16 = 2001;
 /// OCPI: too little to decide upon.
-pub const NOT_ENOUGH: u16 = 2002;
+pub(super) const NOT_ENOUGH: u16 = 2002;
 /// OCPI: there is no such token.
-pub const UNKNOWN_TOKEN: u16 = 2004;
+pub(super) const UNKNOWN_TOKEN: u16 = 2004;
 /// OCPI: something is wrong here.
-pub const SERVER_ERROR: u16 = 3000;
+pub(super) const SERVER_ERROR: u16 = 3000;
 /// OCPI: the caller's own interface cannot be used.
-pub const NO_API: u16 = 3001;
+pub(super) const NO_API: u16 = 3001;
 /// OCPI: no version in common.
-pub const NO_VERSION: u16 = 3002;
+pub(super) const NO_VERSION: u16 = 3002;
 /// OCPI: an endpoint that is needed is not there.
-pub const NO_ENDPOINT: u16 = 3003;
+pub(super) const NO_ENDPOINT: u16 = 3003;
 
 /// What came of a request.
 #[derive(Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// The HTTP status.
-    pub http: StatusCode,
+    pub(super) http: StatusCode,
     /// The OCPI status.
-    pub code: u16,
+    pub(super) code: u16,
     message: Cow<'static, str>,
     data: Option<Written>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -57,75 +57,75 @@ impl Outcome {
     }
 
     /// Done, and there is nothing to say.
-    pub fn done() -> Self {
+    pub(super) fn done() -> Self {
         Self::new(StatusCode::OK, SUCCESS, "Success")
     }
 
     /// Done; this is the answer.
-    pub fn data(data: &Value) -> Self {
+    pub(super) fn data(data: &Value) -> Self {
         Self::text(data.to_string())
     }
 
     /// Done; this JSON text is the answer, byte for byte.
-    pub fn text(data: String) -> Self {
+    pub(super) fn text(data: String) -> Self {
         Self { data: Some(Written(data)), ..Self::done() }
     }
 
     /// Refused by OCPI's own layer.
-    pub fn refused(code: u16, message: &'static str) -> Self {
+    pub(super) fn refused(code: u16, message: &'static str) -> Self {
         Self::new(StatusCode::OK, code, message)
     }
 
     /// A parameter or field, named by a word of ours, is missing or cannot be read.
-    pub fn invalid(what: &'static str) -> Self {
+    pub(super) fn invalid(what: &'static str) -> Self {
         Self::new(StatusCode::OK, INVALID, format!("Invalid or missing: {what}"))
     }
 
     /// The body is no JSON of the right kind.
-    pub fn no_json() -> Self {
+    pub(super) fn no_json() -> Self {
         Self::new(StatusCode::BAD_REQUEST, INVALID, "The body is no JSON object")
     }
 
     /// Nobody that we know, or nobody who may receive anything today: one answer for all.
-    pub fn unauthorized() -> Self {
+    pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, CLIENT_ERROR, "Unauthorized")
     }
 
     /// There is no such path.
-    pub fn nowhere() -> Self {
+    pub(super) fn nowhere() -> Self {
         Self::new(StatusCode::NOT_FOUND, CLIENT_ERROR, "Not found")
     }
 
     /// There is no such token: the one answer for unknown, foreign and erased (R25).
-    pub fn unknown_token() -> Self {
+    pub(super) fn unknown_token() -> Self {
         Self::new(StatusCode::NOT_FOUND, UNKNOWN_TOKEN, "Unknown token")
     }
 
     /// The path has no such method.
-    pub fn no_method(allowed: &'static str) -> Self {
+    pub(super) fn no_method(allowed: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, CLIENT_ERROR, "Method not allowed").header(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// Something is wrong here; a later try may go well.
-    pub fn trouble() -> Self {
+    pub(super) fn trouble() -> Self {
         Self::new(StatusCode::OK, SERVER_ERROR, "Server error")
     }
 
     /// The same, answered as HTTP 201.
     #[must_use]
-    pub fn created(self) -> Self {
+    pub(super) fn created(self) -> Self {
         Self { http: StatusCode::CREATED, ..self }
     }
 
     /// The same with one more header.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// The class of the answer, for metrics: a closed list.
-    pub fn class(&self) -> &'static str {
+    pub(super) fn class(&self) -> &'static str {
         match (self.http, self.code) {
             (StatusCode::UNAUTHORIZED, _) => "401",
             (StatusCode::BAD_REQUEST, _) => "400",
@@ -138,7 +138,7 @@ impl Outcome {
     }
 
     /// As it goes out.
-    pub fn into_response(self, now: Timestamp) -> Response<Full<Bytes>> {
+    pub(super) fn into_response(self, now: Timestamp) -> Response<Full<Bytes>> {
         let mut text = String::from("{");
         if let Some(Written(data)) = &self.data {
             text.push_str("\"data\":");

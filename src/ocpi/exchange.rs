@@ -5,7 +5,8 @@
 //! §Versions.
 
 use super::auth::is_token;
-use super::client::{Answer, Client, Pass, Trouble};
+use super::client::{Client, Pass, Trouble};
+use super::directory::discover;
 use super::peer::{Endpoint, Peer, Peers, Who};
 use crate::clock::Timestamp;
 use crate::custody::SecretError;
@@ -15,8 +16,10 @@ use serde_json::{Value, json};
 
 /// Endpoints of a party that are kept: all modules of OCPI in both roles, and room for own ones.
 const MOST_ENDPOINTS: usize = 64;
-/// Characters of a URL (2.2.1 §Types).
+/// Characters of a URL (2.2.1 §Types), and more than a module or a role has.
 const LONGEST_URL: usize = 255;
+const LONGEST_MODULE: usize = 64;
+const LONGEST_ROLE: usize = 16;
 
 /// Who we are to the others.
 #[derive(Debug, Clone)]
@@ -60,7 +63,14 @@ pub enum ExchangeError {
 impl Us {
     /// The credentials object that gives `who` a token for us. To an e-MSP we are the charge-point operator; to the central system we are the
     /// e-MSPs whose agreement holds, since their tokens reach it through us.
-    pub fn credentials(&self, version: Ocpi, who: Who, token: &Sensitive<String>, register: &Recipients, now: Timestamp) -> Sensitive<String> {
+    pub fn credentials(
+        &self,
+        version: Ocpi,
+        who: Who,
+        token: &Sensitive<String>,
+        register: &Recipients,
+        now: Timestamp,
+    ) -> Sensitive<String> {
         let token = token.expose(); // into the answer to the party whose token it is
         let (url, party) = (format!("{}/versions", self.url), self.party);
         let object = if version == Ocpi::V211 {
@@ -68,9 +78,7 @@ impl Us {
                 "token": token, "url": url, "country_code": party.country(), "party_id": party.id(), "business_details": { "name": self.name },
             })
         } else {
-            let role = |role: &str, party: Party, name: &str| {
-                json!({ "role": role, "country_code": party.country(), "party_id": party.id(), "business_details": { "name": name } })
-            };
+            let role = |role: &str, party: Party, name: &str| json!({ "role": role, "country_code": party.country(), "party_id": party.id(), "business_details": { "name": name } });
             let mut roles = match who {
                 Who::Emsp(_) => vec![role("CPO", party, &self.name)],
                 Who::Csms => {
@@ -95,12 +103,16 @@ impl Theirs {
     pub fn read(version: Ocpi, who: Who, object: &Value) -> Result<Self, ExchangeError> {
         let wrong = ExchangeError::Credentials;
         let token = object.get("token").and_then(Value::as_str).and_then(is_token).ok_or(wrong("token"))?;
-        let url = object.get("url").and_then(Value::as_str).filter(|url| !url.is_empty() && url.len() <= LONGEST_URL).ok_or(wrong("url"))?;
+        let url =
+            object.get("url").and_then(Value::as_str).filter(|url| !url.is_empty() && url.len() <= LONGEST_URL).ok_or(wrong("url"))?;
         let party = |object: &Value| Party::new(object.get("country_code")?.as_str()?, object.get("party_id")?.as_str()?);
         if let Who::Emsp(expected) = who {
             let named = match version {
                 Ocpi::V211 => party(object) == Some(expected),
-                _ => object.get("roles").and_then(Value::as_array).is_some_and(|roles| roles.iter().any(|role| party(role) == Some(expected))),
+                _ => object
+                    .get("roles")
+                    .and_then(Value::as_array)
+                    .is_some_and(|roles| roles.iter().any(|role| party(role) == Some(expected))),
             };
             if !named {
                 return Err(wrong(if version == Ocpi::V211 { "party_id" } else { "roles" }));
@@ -109,48 +121,25 @@ impl Theirs {
         Ok(Self { token, url: url.to_owned() })
     }
 
-    /// Asks the party for its versions and endpoints. `raw`: how the token is tried first; the other way is tried if it is turned away.
+    /// Asks the party for its endpoints in the version wanted, else in the newest that both speak. `raw`: how the token is shown first; the other
+    /// way is tried if it is turned away.
     ///
     /// # Errors
-    /// It cannot be called, or lacks the version or an endpoint that is needed.
-    pub async fn endpoints(&self, client: &Client, versions: &[Ocpi], raw: bool) -> Result<Found, ExchangeError> {
-        let mut pass = Pass { token: &self.token, raw, version: versions.first().copied().unwrap_or(Ocpi::V221), from: None, to: None };
-        let answer = match client.get(&self.url, &pass).await {
-            Err(Trouble::Http(401 | 403) | Trouble::Ocpi(2000..3000)) => {
-                pass.raw = !raw;
-                client.get(&self.url, &pass).await
-            }
-            other => other,
+    /// It cannot be called, or does not speak the version.
+    pub async fn endpoints(&self, client: &Client, wanted: Option<Ocpi>, raw: bool) -> Result<Found, ExchangeError> {
+        let ask = |raw| discover(client, &self.url, &self.token, raw, wanted);
+        let (raw, said) = match ask(raw).await {
+            Err(Trouble::Http(401 | 403) | Trouble::Ocpi(2000..3000)) => (!raw, ask(!raw).await),
+            said => (raw, said),
         };
-        let listed = listed(answer.map_err(ExchangeError::Api)?);
-        let (version, url) = versions
-            .iter()
-            .find_map(|version| listed.iter().find(|(number, _)| number == version.number()).map(|(_, url)| (*version, url)))
-            .ok_or(ExchangeError::Version)?;
-        let details = client.get(url, &Pass { version, ..pass }).await.map_err(ExchangeError::Api)?;
-        let endpoint = |object: &Value| {
-            let text = |name: &str| object.get(name).and_then(Value::as_str);
-            let (module, url) = (text("identifier")?, text("url")?);
-            let role = text("role").unwrap_or_default();
-            (module.len() <= 64 && role.len() <= 16 && url.len() <= LONGEST_URL).then(|| Endpoint {
-                module: module.to_owned(),
-                role: role.to_owned(),
-                url: url.to_owned(),
-            })
-        };
-        let endpoints = details.data.get("endpoints").and_then(Value::as_array).ok_or(ExchangeError::Api(Trouble::Garbage))?;
-        Ok(Found { version, endpoints: endpoints.iter().filter_map(endpoint).take(MOST_ENDPOINTS).collect(), raw: pass.raw })
+        let (version, mut endpoints) = said.map_err(|trouble| match trouble {
+            Trouble::NoWay => ExchangeError::Version,
+            trouble => ExchangeError::Api(trouble),
+        })?;
+        endpoints.retain(|e| e.module.len() <= LONGEST_MODULE && e.role.len() <= LONGEST_ROLE && e.url.len() <= LONGEST_URL);
+        endpoints.truncate(MOST_ENDPOINTS);
+        Ok(Found { version, endpoints, raw })
     }
-}
-
-/// `version` and `url` of each version; 2.1.1 has examples with the list one level down.
-fn listed(answer: Answer) -> Vec<(String, String)> {
-    let list = answer.data.get("versions").unwrap_or(&answer.data);
-    let entry = |object: &Value| {
-        let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some((text("version")?, text("url")?))
-    };
-    list.as_array().into_iter().flatten().filter_map(entry).take(16).collect()
 }
 
 /// What a party's versions and details say.
@@ -192,8 +181,8 @@ pub struct Begin<'a> {
     pub recipient: Option<&'a Recipient>,
     /// Its versions and the token for them: CREDENTIALS_TOKEN_A, or for a renewal the token it is called with.
     pub theirs: Theirs,
-    /// Versions that may be agreed on, best first.
-    pub versions: &'a [Ocpi],
+    /// The version to agree on; the newest that both speak if `None`.
+    pub version: Option<Ocpi>,
     /// Whether the token is tried as it is first.
     pub raw: bool,
     /// Renew what was exchanged before (PUT) rather than register (POST).
@@ -205,9 +194,16 @@ pub struct Begin<'a> {
 ///
 /// # Errors
 /// Nothing has changed.
-pub async fn begin(begin: Begin<'_>, us: &Us, peers: &Peers, client: &Client, register: &Recipients, now: Timestamp) -> Result<Peer, ExchangeError> {
-    let Begin { who, recipient, theirs, versions, raw, renew } = begin;
-    let found = theirs.endpoints(client, versions, raw).await?;
+pub async fn begin(
+    begin: Begin<'_>,
+    us: &Us,
+    peers: &Peers,
+    client: &Client,
+    register: &Recipients,
+    now: Timestamp,
+) -> Result<Peer, ExchangeError> {
+    let Begin { who, recipient, theirs, version, raw, renew } = begin;
+    let found = theirs.endpoints(client, version, raw).await?;
     let credentials = found.endpoints.iter().find(|e| e.module.eq_ignore_ascii_case("credentials"));
     let credentials = credentials.map(|e| e.url.clone()).ok_or(ExchangeError::Endpoint("credentials"))?;
     let given = peers.new_token()?;

@@ -1,7 +1,5 @@
 //! The other parties: their credentials, sealed in the store, and their endpoints.
 
-use super::auth::token_in;
-use crate::config::{EmspConfig, TokenForm};
 use crate::custody::{Custody, SecretError};
 use crate::recipient::{Ocpi, Party};
 use crate::secret::Sensitive;
@@ -60,28 +58,6 @@ pub struct Endpoint {
 }
 
 impl Peer {
-    /// What the configuration says of an e-MSP with which no credentials are exchanged; `None` if it names no endpoint.
-    ///
-    /// # Errors
-    /// The file of the token is wrong.
-    pub fn configured(emsp: &EmspConfig) -> Result<Option<Self>, &'static str> {
-        let endpoint = |module: &str, role: &str, url: &Option<String>| {
-            url.as_ref().map(|url| Endpoint { module: module.to_owned(), role: role.to_owned(), url: url.clone() })
-        };
-        let endpoints: Vec<_> =
-            [endpoint("cdrs", "RECEIVER", &emsp.cdrs_url), endpoint("tokens", "SENDER", &emsp.tokens_url)].into_iter().flatten().collect();
-        let Some(file) = emsp.their_token_file.as_deref().filter(|_| !endpoints.is_empty()) else { return Ok(None) };
-        let recipient = &emsp.recipient;
-        Ok(Some(Self {
-            who: Who::Emsp(recipient.party),
-            version: recipient.version,
-            endpoints,
-            ours: Some(token_in(file)?),
-            theirs: None,
-            raw: emsp.token_form == TokenForm::Raw,
-        }))
-    }
-
     /// The URL of a module in a role; a party of 2.1.1 names no roles.
     pub fn url(&self, module: &str, role: &str) -> Option<&str> {
         let fits = |e: &&Endpoint| e.module.eq_ignore_ascii_case(module) && (e.role.is_empty() || e.role.eq_ignore_ascii_case(role));

@@ -10,7 +10,7 @@
 use super::envelope::Outcome;
 use super::server::{Query, Surface, object};
 use super::token::KINDS;
-use crate::pseudonym::Pseudonym;
+use crate::identity::Codes;
 use crate::recipient::{Ocpi, Party, Recipient};
 use crate::secret::Sensitive;
 use crate::vault::VaultError;
@@ -100,7 +100,7 @@ impl Surface {
         if expected.is_some_and(|expected| expected != token.kind) {
             return Ok(Outcome::invalid("type"));
         }
-        if let Some(what) = coded(&token) {
+        if let Some(what) = self.coded(&token) {
             return Ok(Outcome::invalid(what));
         }
         // Without a type in the query another type's token may have been found.
@@ -109,8 +109,16 @@ impl Surface {
             return Ok(Outcome::done());
         }
         self.custody.vault.keep_token(&token).await?;
-        self.changed.notify_one();
+        self.errands.tokens_changed();
         Ok(if kept.is_none() { Outcome::done().created() } else { Outcome::done() })
+    }
+
+    /// The field that holds a code of ours for the central system: nobody's card does, and a code of a code would restore to a code.
+    fn coded(&self, token: &EmspToken) -> Option<&'static str> {
+        let is_code = |text: &Sensitive<String>| self.custody.keys.recognise(text.expose()).is_some(); // its check is looked at, and nothing leaves
+        [("uid", Some(&token.uid)), ("contract_id", Some(&token.contract)), ("group_id", token.group.as_ref())]
+            .into_iter()
+            .find_map(|(name, text)| text.is_some_and(is_code).then_some(name))
     }
 
     /// What is kept under a path; without a type the RFID token, as OCPI has it, else the one there is.
@@ -127,12 +135,4 @@ impl Surface {
 fn kind(version: Ocpi, text: &str) -> Option<&'static str> {
     let known = KINDS.into_iter().find(|kind| kind.eq_ignore_ascii_case(text));
     known.or_else(|| (version >= Ocpi::V230 && !text.is_empty()).then_some("OTHER"))
-}
-
-/// The field that holds what has the shape of our own codes: nobody's card does, and codes of codes would restore to codes.
-fn coded(token: &EmspToken) -> Option<&'static str> {
-    let looks = |text: &Sensitive<String>| Pseudonym::looks_like(text.expose()); // its shape is looked at, and nothing leaves
-    [("uid", Some(&token.uid)), ("contract_id", Some(&token.contract)), ("group_id", token.group.as_ref())]
-        .into_iter()
-        .find_map(|(name, text)| text.is_some_and(looks).then_some(name))
 }

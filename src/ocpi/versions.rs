@@ -33,14 +33,11 @@ impl Surface {
         Outcome::data(&json!({ "version": version.number(), "endpoints": endpoints }))
     }
 
-    /// The versions that a party is spoken to in, best first.
+    /// The versions that a party may speak with us.
     pub(super) fn spoken(&self, who: Who) -> Vec<Ocpi> {
         match who {
             Who::Emsp(party) => self.register.find(&party).map(|recipient| recipient.version).into_iter().collect(),
-            Who::Csms => CSMS_VERSIONS.to_vec(),
+            Who::Csms => Ocpi::ALL.to_vec(), // no configuration says which
         }
     }
 }
-
-/// What the central system may be spoken to in, best first: no configuration says which.
-pub const CSMS_VERSIONS: [Ocpi; 3] = [Ocpi::V221, Ocpi::V230, Ocpi::V211];
