@@ -2,6 +2,8 @@
 //! until everything that can be wrong was looked at.
 
 use crate::admin::{self, Condition};
+use crate::billing::{self, Billing, Desk, Pulse};
+use crate::charging::Patience;
 use crate::clock;
 use crate::config::{Config, EmspConfig, UpstreamConfig};
 use crate::custody::{Custody, Notice, OpenError, Opening, Role};
@@ -13,7 +15,7 @@ use crate::ocpi::client::{Client, Trouble};
 use crate::ocpi::directory::Directory;
 use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
-use crate::recipient::Recipients;
+use crate::store::{Op, Store, StoreError};
 use crate::vault::tokens::EmspToken;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -26,8 +28,10 @@ use tokio::task::JoinHandle;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Facts purged at a time, so that a purge never holds the store for long.
+/// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
+/// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
+const PURGES: usize = 10_000;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,7 @@ impl Serving {
         let upstream =
             config.upstream.as_ref().ok_or_else(|| StartError::Config(vec!["upstream.url: is missing (or --upstream)".to_owned()]))?;
         let upstream = dialler(upstream).map_err(|why| StartError::Config(vec![why]))?;
+        let desk = desk(config).map_err(StartError::Config)?;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
@@ -110,7 +115,16 @@ impl Serving {
             }
         }
         let gateway = Gateway::new(Arc::new(rules), custody, upstream, config.stations.clone(), metrics);
-        let condition = Now { gateway: Arc::clone(&gateway), plaintext: config.allow_plaintext, delivery: delivery.clone() };
+        let billing = desk.zip(config.billing.as_ref()).map(|(desk, config)| Billing {
+            desk: Arc::new(desk),
+            custody: Arc::clone(&gateway.custody),
+            patience: Patience { settle: config.settle, max_age: config.max_age },
+            metrics: gateway.metrics.clone(),
+            pulse: Arc::new(Pulse::new(clock::now())),
+        });
+        let pulse = billing.as_ref().map(|billing| Arc::clone(&billing.pulse));
+        let condition =
+            Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext: config.allow_plaintext, delivery: delivery.clone() };
         let condition = Arc::new(condition);
         let delivering = delivery.map(|delivery| delivery.start());
         let surface = surface.map(|(surface, listener)| {
@@ -123,7 +137,9 @@ impl Serving {
         let pages = tokio::spawn(async move {
             let _ = axum::serve(admin_listener, admin::router(condition)).await;
         });
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), config.journal_days));
+        let days = Days { journal: config.journal_days, billing: config.billing.as_ref().map(|billing| billing.keep_days) };
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), days, pulse));
+        let billing = billing.map(|billing| tokio::spawn(billing.run()));
         let (stop, stopped) = oneshot::channel();
         let door = Arc::clone(&gateway);
         let serving = tokio::spawn(async move {
@@ -132,7 +148,8 @@ impl Serving {
             })
             .await;
         });
-        Ok(Self { listen, admin, gateway, ocpi, delivering, surface, stop: Some(stop), serving, others: vec![pages, upkeep] })
+        let others = [pages, upkeep].into_iter().chain(billing).collect();
+        Ok(Self { listen, admin, gateway, ocpi, delivering, surface, stop: Some(stop), serving, others })
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
@@ -164,8 +181,24 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Sta
     TcpListener::bind(address).await.map_err(|error| StartError::Bind(key, address, error.kind()))
 }
 
+/// Reads the site register and the tariffs; `None` where there is no billing.
+///
+/// # Errors
+/// All mistakes, each with its key and file.
+pub fn desk(config: &Config) -> Result<Option<Desk>, Vec<String>> {
+    config.billing.as_ref().map(|billing| Desk::open(billing, config.recipients())).transpose()
+}
+
+/// How many days rows are kept.
+#[derive(Clone, Copy)]
+struct Days {
+    journal: u64,
+    /// Of billing; `None` where there is none.
+    billing: Option<u64>,
+}
+
 /// Looks after the store: keys that another process rotated, counts, old facts.
-async fn upkeep(gateway: Arc<Gateway>, journal_days: u64) {
+async fn upkeep(gateway: Arc<Gateway>, days: Days, pulse: Option<Arc<Pulse>>) {
     let mut tick = tokio::time::interval(UPKEEP);
     let mut beats = 0u64;
     loop {
@@ -177,15 +210,53 @@ async fn upkeep(gateway: Arc<Gateway>, journal_days: u64) {
         if let Ok(sizes) = store.sizes() {
             gateway.metrics.store(sizes.vault, sizes.journal, store.trouble().is_some());
         }
+        if let Some(pulse) = &pulse
+            && let (Ok(cdrs), Ok(lag)) = (store.cdr_counts(), lag(store))
+        {
+            gateway.metrics.billing(&cdrs, lag, pulse.is_stuck(clock::now()));
+        }
         // Old facts, once an hour and once at the start.
         if beats.is_multiple_of(720) {
-            let keep = i64::try_from(journal_days).unwrap_or(400) * 86_400_000;
-            let before = clock::Timestamp(clock::now().0 - keep);
-            if gateway.custody.journal.purge(before, PURGE).await.is_err() {
-                tracing::warn!("old facts could not be purged");
-            }
+            purge(&gateway, days).await;
         }
         beats += 1;
+    }
+}
+
+/// Facts that billing has not worked on yet.
+fn lag(store: &Store) -> Result<u64, StoreError> {
+    Ok(store.journal_newest()?.saturating_sub(store.mark(billing::READER)?))
+}
+
+/// Drops what is older than it may be.
+async fn purge(gateway: &Gateway, days: Days) {
+    let before = |days: u64| clock::Timestamp(clock::now().0 - i64::try_from(days).unwrap_or(400) * 86_400_000);
+    let reader = days.billing.map(|_| billing::READER);
+    for _ in 0..PURGES {
+        match gateway.custody.journal.purge(before(days.journal), PURGE, reader).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) => {
+                tracing::warn!("old facts could not be purged");
+                break;
+            }
+        }
+    }
+    let Some(keep) = days.billing else { return };
+    let store = gateway.custody.store();
+    let rows = || -> Result<u64, StoreError> {
+        let sizes = store.sizes()?;
+        Ok(sizes.charging + sizes.disclosures + store.cdr_counts()?.iter().map(|(_, n)| n).sum::<u64>())
+    };
+    for _ in 0..PURGES {
+        let Ok(there) = rows() else { break };
+        if store.commit(vec![Op::PurgeBilling { before: before(keep), most: PURGE }]).await.is_err() {
+            tracing::warn!("old sessions and CDRs could not be purged");
+            break;
+        }
+        if rows().is_ok_and(|left| left >= there) {
+            break;
+        }
     }
 }
 
@@ -197,7 +268,7 @@ fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Resu
     }
     let directory = Directory::read(Arc::clone(custody), config)?;
     let client = ocpi_client(config).map_err(|why| vec![why])?;
-    let recipients = Recipients::new(config.emsps.iter().map(|emsp| emsp.recipient.clone()).collect());
+    let recipients = config.recipients();
     let custody = Arc::clone(custody);
     let parts = Parts { custody, client, directory, recipients, doorbell, pace: Pace::default(), clock: Arc::new(clock::now) };
     Ok(Some(Delivery::new(parts)))
@@ -275,6 +346,7 @@ fn client_tls(ca_file: Option<&Path>, key: &str, needed: bool) -> Result<rustls:
 /// The gateway as the admin pages see it.
 struct Now {
     gateway: Arc<Gateway>,
+    pulse: Option<Arc<Pulse>>,
     plaintext: bool,
     delivery: Option<Delivery>,
 }
@@ -286,8 +358,10 @@ impl Condition for Now {
 
     fn troubles(&self) -> Vec<&'static str> {
         let store = self.gateway.custody.store().trouble().map(|_| "the store cannot keep what must be kept: nothing is acknowledged");
+        let stuck = self.pulse.as_ref().is_some_and(|pulse| pulse.is_stuck(clock::now()));
+        let billing = stuck.then_some("billing is stuck: sessions are kept, but no CDRs are made");
         let draining = self.gateway.is_draining().then_some("stopping");
-        store.into_iter().chain(draining).collect()
+        store.into_iter().chain(billing).chain(draining).collect()
     }
 
     fn reservations(&self) -> Vec<&'static str> {
