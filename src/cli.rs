@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cdr;
+mod ocpi;
 
 use crate::clock;
 use crate::config::{Config, Flags};
@@ -65,6 +66,13 @@ enum Command {
         options: Options,
         #[command(subcommand)]
         action: cdr::Cdr,
+    },
+    /// Exchange credentials with OCPI parties, and list them.
+    Ocpi {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: ocpi::Action,
     },
     /// See it work: a gateway, a central system, an e-MSP and a dozen stations in one process.
     Demo {
@@ -185,6 +193,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
+        Command::Ocpi { options, action } => ocpi::run(options, action),
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };

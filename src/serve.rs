@@ -5,13 +5,19 @@ use crate::admin::{self, Condition};
 use crate::billing::{self, Billing, Desk, Pulse};
 use crate::charging::Patience;
 use crate::clock;
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, EmspConfig, UpstreamConfig};
 use crate::custody::{Custody, Notice, OpenError, Opening, Role};
+use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::metrics::Metrics;
+use crate::ocpi::client::{Client, Trouble};
+use crate::ocpi::directory::Directory;
+use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
 use crate::store::{Op, Store, StoreError};
+use crate::vault::tokens::EmspToken;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +58,10 @@ pub struct Serving {
     pub admin: SocketAddr,
     /// The gateway itself.
     pub gateway: Arc<Gateway>,
+    /// Where OCPI parties call.
+    pub ocpi: Option<SocketAddr>,
+    delivering: Option<Delivering>,
+    surface: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
@@ -71,11 +81,21 @@ impl Serving {
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
+        let doorbell = Doorbell::new();
+        let delivery = delivery(config, &custody, doorbell.clone()).map_err(StartError::Config)?;
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
+        let errands = Arc::new(Errands { delivery: delivery.clone(), doorbell });
+        let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;
+        let surface = Surface::open(config, Arc::clone(&custody), client, errands, metrics.clone()).map_err(StartError::Config)?;
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
         let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let (listen, admin) = (address(&listener, config.listen), address(&admin_listener, config.admin));
+        let surface = match (surface, &config.ocpi) {
+            (Some(surface), Some(ocpi)) => Some((surface, bind("ocpi.listen", ocpi.listen).await?)),
+            _ => None,
+        };
+        let ocpi = surface.as_ref().and_then(|(_, listener)| listener.local_addr().ok());
         let observes = rules.mode == Mode::Observe;
         metrics.describe(&rules.name, observes, config.allow_plaintext);
         tracing::info!(policy = rules.name, %listen, %admin, "sluis is open");
@@ -103,7 +123,17 @@ impl Serving {
             pulse: Arc::new(Pulse::new(clock::now())),
         });
         let pulse = billing.as_ref().map(|billing| Arc::clone(&billing.pulse));
-        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext: config.allow_plaintext });
+        let condition =
+            Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext: config.allow_plaintext, delivery: delivery.clone() };
+        let condition = Arc::new(condition);
+        let delivering = delivery.map(|delivery| delivery.start());
+        let surface = surface.map(|(surface, listener)| {
+            let (stop, stopped) = oneshot::channel::<()>();
+            let serving = Arc::new(surface).serve(listener, async {
+                let _ = stopped.await;
+            });
+            (stop, tokio::spawn(serving))
+        });
         let pages = tokio::spawn(async move {
             let _ = axum::serve(admin_listener, admin::router(condition)).await;
         });
@@ -118,7 +148,8 @@ impl Serving {
             })
             .await;
         });
-        Ok(Self { listen, admin, gateway, stop: Some(stop), serving, others: [pages, upkeep].into_iter().chain(billing).collect() })
+        let others = [pages, upkeep].into_iter().chain(billing).collect();
+        Ok(Self { listen, admin, gateway, ocpi, delivering, surface, stop: Some(stop), serving, others })
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
@@ -126,7 +157,19 @@ impl Serving {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let _ = (&mut self.serving).await;
+        let limit = self.gateway.settings.drain_limit;
+        let delivered = async {
+            if let Some(delivering) = self.delivering.take() {
+                delivering.stop(limit).await;
+            }
+        };
+        let answered = async {
+            if let Some((stop, serving)) = self.surface.take() {
+                let _ = stop.send(());
+                let _ = serving.await;
+            }
+        };
+        let _ = tokio::join!(&mut self.serving, delivered, answered);
         for other in self.others {
             other.abort();
             let _ = other.await;
@@ -217,16 +260,67 @@ async fn purge(gateway: &Gateway, days: Days) {
     }
 }
 
+/// Delivery, if there is anybody to deliver to or to ask; reads the token files.
+fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Result<Option<Delivery>, Vec<String>> {
+    let reachable = |emsp: &EmspConfig| emsp.cdrs_url.is_some() || emsp.tokens_url.is_some();
+    if config.ocpi.is_none() && !config.emsps.iter().any(reachable) {
+        return Ok(None);
+    }
+    let directory = Directory::read(Arc::clone(custody), config)?;
+    let client = ocpi_client(config).map_err(|why| vec![why])?;
+    let recipients = config.recipients();
+    let custody = Arc::clone(custody);
+    let parts = Parts { custody, client, directory, recipients, doorbell, pace: Pace::default(), clock: Arc::new(clock::now) };
+    Ok(Some(Delivery::new(parts)))
+}
+
+/// Calls parties of OCPI.
+///
+/// # Errors
+/// What is wrong with the CA file, by its key.
+pub fn ocpi_client(config: &Config) -> Result<Client, String> {
+    // A CA of the operator's own vouches for the other machines it talks to as well. Without any, a call over TLS fails as unreachable.
+    let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.ca_file.as_deref());
+    let tls = client_tls(ca_file, "ocpi", false)?;
+    let us = config.ocpi.as_ref().map(|ocpi| ocpi.cpo).or(config.billing.as_ref().map(|billing| billing.cpo));
+    Ok(Client::new(tls, us, config.allow_plaintext))
+}
+
+/// What the OCPI surface has delivery do.
+struct Errands {
+    delivery: Option<Delivery>,
+    doorbell: Doorbell,
+}
+
+impl server::Errands for Errands {
+    fn ask<'a>(&'a self, token: &'a EmspToken, location: Option<&'a Value>) -> server::Asking<'a> {
+        Box::pin(async move {
+            match &self.delivery {
+                Some(delivery) => delivery.authorize(token, location).await,
+                None => Err(Trouble::NoWay),
+            }
+        })
+    }
+
+    fn tokens_changed(&self) {
+        self.doorbell.tokens();
+    }
+
+    fn parties_changed(&self) {
+        self.doorbell.parties();
+    }
+}
+
 /// Makes the dialler; reads the CA file.
 ///
 /// # Errors
 /// The key and what is wrong with it.
 pub fn dialler(config: &UpstreamConfig) -> Result<Upstream, String> {
-    let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref())?)) } else { None };
+    let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref(), "upstream.url", true)?)) } else { None };
     Ok(Upstream { host: config.host.clone(), port: config.port, base: config.base.clone(), tls, patience: config.patience })
 }
 
-fn client_tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
+fn client_tls(ca_file: Option<&Path>, key: &str, needed: bool) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
         // Some machines carry certificates that no longer parse; the others still count.
@@ -241,12 +335,12 @@ fn client_tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
             roots.add(certificate).map_err(|_| wrong("holds a certificate that cannot be a CA"))?;
         }
     }
-    if roots.is_empty() {
-        return Err("upstream.url: wss:// needs CA certificates, and neither the machine nor upstream.ca_file has any".to_owned());
+    if roots.is_empty() && needed {
+        return Err(format!("{key}: TLS needs CA certificates, and neither the machine nor upstream.ca_file has any"));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(config.map_err(|_| "upstream.url: TLS could not be set up".to_owned())?.with_root_certificates(roots).with_no_client_auth())
+    Ok(config.map_err(|_| format!("{key}: TLS could not be set up"))?.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The gateway as the admin pages see it.
@@ -254,6 +348,7 @@ struct Now {
     gateway: Arc<Gateway>,
     pulse: Option<Arc<Pulse>>,
     plaintext: bool,
+    delivery: Option<Delivery>,
 }
 
 impl Condition for Now {
@@ -272,7 +367,8 @@ impl Condition for Now {
     fn reservations(&self) -> Vec<&'static str> {
         let observes = (self.gateway.rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
         let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
-        observes.into_iter().chain(plaintext).collect()
+        let delivery = self.delivery.iter().flat_map(Delivery::reservations);
+        observes.into_iter().chain(plaintext).chain(delivery).collect()
     }
 
     fn metrics(&self) -> String {
