@@ -1,5 +1,7 @@
 //! The command line.
 
+mod emsp;
+
 use crate::clock;
 use crate::config::{Config, Flags};
 use crate::custody::{Custody, EpochState, Opening, Role};
@@ -57,6 +59,9 @@ enum Command {
         #[command(subcommand)]
         action: Keys,
     },
+    /// Hand an e-MSP the key of its codes; at the e-MSP, tell which customer each CDR is for.
+    #[command(subcommand)]
+    Emsp(emsp::Emsp),
     /// See it work: a gateway, a central system, an e-MSP and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked.
@@ -171,6 +176,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
+        Command::Emsp(command) => emsp::run(command),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

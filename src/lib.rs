@@ -31,7 +31,7 @@
 //!
 //! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`].
 //! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`], [`metrics`],
-//! [`admin`], [`serve`] (all of it started and stopped), [`cli`]; and, behind the cargo feature of its name, `demo`: a small world to run it in.
+//! [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the cargo feature of its name, `demo`: a small world to run it in.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
@@ -43,6 +43,7 @@ pub mod config;
 pub mod custody;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod emsp;
 pub mod gateway;
 pub mod identity;
 pub mod journal;
