@@ -1,10 +1,20 @@
 //! Charging sessions assembled from facts. Pure: the same facts in the same order make the same sessions (I9), and no clear identifier
 //! comes here (I7): who charged is a code, or an identifier that the central system issued itself.
 
+mod assembler;
+mod energy;
+mod facts;
+mod one_six;
+mod state;
+mod two_x;
+
 use crate::clock::Timestamp;
 use crate::ocpp::Version;
+pub use assembler::{Assembler, Change, MAX_HELD, MAX_HELD_BYTES, MAX_OPEN, NotARow, Past, Patience, StrayReason};
+pub use energy::MAX_READINGS;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+pub use state::{MAX_KEYS, MAX_PHASES, MAX_STRETCHES};
 use std::collections::BTreeSet;
 
 /// A fact as the journal hands it out.

@@ -8,7 +8,7 @@ use crate::gateway::Settings;
 use crate::ocpp::Version;
 use crate::policy::Namespace;
 use crate::pseudonym::Alphabet;
-use crate::recipient::Party;
+use crate::recipient::{Party, Recipients};
 pub use emsp::{EmspConfig, TokenForm};
 use file::Reader;
 use std::net::SocketAddr;
@@ -207,6 +207,13 @@ impl Config {
             log_json,
             log_level,
         })
+    }
+}
+
+impl Config {
+    /// The register of recipients.
+    pub fn recipients(&self) -> Recipients {
+        Recipients::new(self.emsps.iter().map(|emsp| emsp.recipient.clone()).collect())
     }
 }
 

@@ -6,17 +6,21 @@ use crate::ocpp::Version;
 use crate::store::{JournalRow, Op, Pending, Store, StoreError};
 use crate::treat::Fact;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// The journal. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Journal {
     store: Store,
+    stored: Arc<Notify>,
 }
 
 /// Facts on their way to the disk.
 #[must_use = "an acknowledgement may go back only after `durable` has returned"]
 pub struct Ticket {
     way: Way,
+    stored: Arc<Notify>,
 }
 
 enum Way {
@@ -31,7 +35,7 @@ enum Way {
 impl Journal {
     /// A journal in a store.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, stored: Arc::new(Notify::new()) }
     }
 
     /// Queues facts in the order of the calls and returns at once. A fact that is there already (same station, action, message id and
@@ -41,7 +45,7 @@ impl Journal {
     /// waits for room: await a connection's tickets in the order they were made.
     pub fn submit(&self, station: &str, version: Version, at: Timestamp, facts: Vec<Fact>) -> Ticket {
         if facts.is_empty() {
-            return Ticket { way: Way::Done };
+            return Ticket { way: Way::Done, stored: Arc::clone(&self.stored) };
         }
         let row = |fact: Fact| {
             Op::Append(JournalRow {
@@ -59,7 +63,13 @@ impl Journal {
             Ok(pending) => Way::Queued(pending),
             Err(ops) => Way::Waiting(self.store.clone(), ops),
         };
-        Ticket { way }
+        Ticket { way, stored: Arc::clone(&self.stored) }
+    }
+
+    /// Returns when facts were stored since the last call, at once if there were some in between. For one reader; facts whose ticket nobody
+    /// awaits do not wake it, so it looks by itself from time to time too.
+    pub async fn stored(&self) {
+        self.stored.notified().await;
     }
 
     /// Facts after a place in the journal, in order. At most `most`, and at most [`PAGE`](crate::store::PAGE). A reader that remembers the last
@@ -68,10 +78,13 @@ impl Journal {
         self.store.journal_after(seq, most)
     }
 
-    /// Drops facts from before a moment (and pins of transactions that never ended), oldest first, at most `most` of each. Sequence numbers
-    /// are not used again.
-    pub async fn purge(&self, before: Timestamp, most: usize) -> Result<(), StoreError> {
-        self.store.commit(vec![Op::Purge { before, most }]).await
+    /// Drops facts from before a moment (and pins of transactions that never ended), oldest first, at most `most` of each. Facts that
+    /// `reader` has not worked on yet stay, however old they are: what is not billed yet is never lost. Sequence numbers are not used again.
+    /// Returns whether there may be more to drop.
+    pub async fn purge(&self, before: Timestamp, most: usize, reader: Option<&'static str>) -> Result<bool, StoreError> {
+        self.store.commit(vec![Op::Purge { before, most, reader }]).await?;
+        let Some(oldest) = self.store.journal_after(0, 1)?.pop() else { return Ok(false) };
+        Ok(oldest.at < before && reader.map_or(Ok(u64::MAX), |name| self.store.mark(name))? >= oldest.seq)
     }
 }
 
@@ -82,10 +95,12 @@ impl Ticket {
     /// The facts are not stored: do not acknowledge; the station will send them again.
     pub async fn durable(self) -> Result<(), StoreError> {
         match self.way {
-            Way::Done => Ok(()),
-            Way::Queued(pending) => pending.await.map_err(|_| StoreError::Closed)?,
-            Way::Waiting(store, ops) => store.commit(ops).await,
+            Way::Done => return Ok(()),
+            Way::Queued(pending) => pending.await.map_err(|_| StoreError::Closed)??,
+            Way::Waiting(store, ops) => store.commit(ops).await?,
         }
+        self.stored.notify_one();
+        Ok(())
     }
 }
 

@@ -35,6 +35,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
+pub mod billing;
 pub mod cdr;
 pub mod charging;
 pub mod cli;

@@ -3,6 +3,7 @@
 use crate::gateway::Ending;
 use crate::ocpp::{Side, Version};
 use crate::session::{Outcome, Seen};
+use crate::store::CdrState;
 use metrics::{Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
@@ -76,6 +77,28 @@ impl Metrics {
 
     pub(crate) fn accept_failed(&self) {
         counter!("ocpp_accept_failures_total").increment(1);
+    }
+
+    /// A fact that belongs to no charging session.
+    pub(crate) fn stray(&self, reason: &'static str) {
+        counter!("sluis_billing_strays_total", "reason" => reason).increment(1);
+    }
+
+    /// What a batch of facts came to.
+    pub(crate) fn billed(&self, open: usize, unreadable: usize, corrections: u64, too_little: u64) {
+        gauge!("sluis_charging_sessions_open").set(open as f64);
+        gauge!("sluis_charging_sessions_unreadable").set(unreadable as f64);
+        counter!("sluis_cdr_corrections_total").increment(corrections);
+        counter!("sluis_sessions_unbilled_total").increment(too_little);
+    }
+
+    /// How many CDRs there are in each state, and how many facts wait for billing.
+    pub(crate) fn billing(&self, cdrs: &[(CdrState, u64)], lag: u64, stuck: bool) {
+        for (state, n) in cdrs {
+            gauge!("sluis_cdrs", "state" => state.name()).set(*n as f64);
+        }
+        gauge!("sluis_billing_lag_facts").set(lag as f64);
+        gauge!("sluis_billing_stuck").set(f64::from(u8::from(stuck)));
     }
 
     /// What the store holds.

@@ -2,6 +2,8 @@
 //! until everything that can be wrong was looked at.
 
 use crate::admin::{self, Condition};
+use crate::billing::{self, Billing, Desk, Pulse};
+use crate::charging::Patience;
 use crate::clock;
 use crate::config::{Config, UpstreamConfig};
 use crate::custody::{Custody, Notice, OpenError, Opening, Role};
@@ -9,6 +11,7 @@ use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::metrics::Metrics;
 use crate::policy::{Mode, Rules};
+use crate::store::{Op, Store, StoreError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +22,10 @@ use tokio::task::JoinHandle;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Facts purged at a time, so that a purge never holds the store for long.
+/// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
+/// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
+const PURGES: usize = 10_000;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,7 @@ impl Serving {
         let upstream =
             config.upstream.as_ref().ok_or_else(|| StartError::Config(vec!["upstream.url: is missing (or --upstream)".to_owned()]))?;
         let upstream = dialler(upstream).map_err(|why| StartError::Config(vec![why]))?;
+        let desk = desk(config).map_err(StartError::Config)?;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
@@ -89,11 +95,21 @@ impl Serving {
             }
         }
         let gateway = Gateway::new(Arc::new(rules), custody, upstream, config.stations.clone(), metrics);
-        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), plaintext: config.allow_plaintext });
+        let billing = desk.zip(config.billing.as_ref()).map(|(desk, config)| Billing {
+            desk: Arc::new(desk),
+            custody: Arc::clone(&gateway.custody),
+            patience: Patience { settle: config.settle, max_age: config.max_age },
+            metrics: gateway.metrics.clone(),
+            pulse: Arc::new(Pulse::new(clock::now())),
+        });
+        let pulse = billing.as_ref().map(|billing| Arc::clone(&billing.pulse));
+        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext: config.allow_plaintext });
         let pages = tokio::spawn(async move {
             let _ = axum::serve(admin_listener, admin::router(condition)).await;
         });
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), config.journal_days));
+        let days = Days { journal: config.journal_days, billing: config.billing.as_ref().map(|billing| billing.keep_days) };
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), days, pulse));
+        let billing = billing.map(|billing| tokio::spawn(billing.run()));
         let (stop, stopped) = oneshot::channel();
         let door = Arc::clone(&gateway);
         let serving = tokio::spawn(async move {
@@ -102,7 +118,7 @@ impl Serving {
             })
             .await;
         });
-        Ok(Self { listen, admin, gateway, stop: Some(stop), serving, others: vec![pages, upkeep] })
+        Ok(Self { listen, admin, gateway, stop: Some(stop), serving, others: [pages, upkeep].into_iter().chain(billing).collect() })
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
@@ -122,8 +138,24 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Sta
     TcpListener::bind(address).await.map_err(|error| StartError::Bind(key, address, error.kind()))
 }
 
+/// Reads the site register and the tariffs; `None` where there is no billing.
+///
+/// # Errors
+/// All mistakes, each with its key and file.
+pub fn desk(config: &Config) -> Result<Option<Desk>, Vec<String>> {
+    config.billing.as_ref().map(|billing| Desk::open(billing, config.recipients())).transpose()
+}
+
+/// How many days rows are kept.
+#[derive(Clone, Copy)]
+struct Days {
+    journal: u64,
+    /// Of billing; `None` where there is none.
+    billing: Option<u64>,
+}
+
 /// Looks after the store: keys that another process rotated, counts, old facts.
-async fn upkeep(gateway: Arc<Gateway>, journal_days: u64) {
+async fn upkeep(gateway: Arc<Gateway>, days: Days, pulse: Option<Arc<Pulse>>) {
     let mut tick = tokio::time::interval(UPKEEP);
     let mut beats = 0u64;
     loop {
@@ -135,15 +167,53 @@ async fn upkeep(gateway: Arc<Gateway>, journal_days: u64) {
         if let Ok(sizes) = store.sizes() {
             gateway.metrics.store(sizes.vault, sizes.journal, store.trouble().is_some());
         }
+        if let Some(pulse) = &pulse
+            && let (Ok(cdrs), Ok(lag)) = (store.cdr_counts(), lag(store))
+        {
+            gateway.metrics.billing(&cdrs, lag, pulse.is_stuck(clock::now()));
+        }
         // Old facts, once an hour and once at the start.
         if beats.is_multiple_of(720) {
-            let keep = i64::try_from(journal_days).unwrap_or(400) * 86_400_000;
-            let before = clock::Timestamp(clock::now().0 - keep);
-            if gateway.custody.journal.purge(before, PURGE).await.is_err() {
-                tracing::warn!("old facts could not be purged");
-            }
+            purge(&gateway, days).await;
         }
         beats += 1;
+    }
+}
+
+/// Facts that billing has not worked on yet.
+fn lag(store: &Store) -> Result<u64, StoreError> {
+    Ok(store.journal_newest()?.saturating_sub(store.mark(billing::READER)?))
+}
+
+/// Drops what is older than it may be.
+async fn purge(gateway: &Gateway, days: Days) {
+    let before = |days: u64| clock::Timestamp(clock::now().0 - i64::try_from(days).unwrap_or(400) * 86_400_000);
+    let reader = days.billing.map(|_| billing::READER);
+    for _ in 0..PURGES {
+        match gateway.custody.journal.purge(before(days.journal), PURGE, reader).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) => {
+                tracing::warn!("old facts could not be purged");
+                break;
+            }
+        }
+    }
+    let Some(keep) = days.billing else { return };
+    let store = gateway.custody.store();
+    let rows = || -> Result<u64, StoreError> {
+        let sizes = store.sizes()?;
+        Ok(sizes.charging + sizes.disclosures + store.cdr_counts()?.iter().map(|(_, n)| n).sum::<u64>())
+    };
+    for _ in 0..PURGES {
+        let Ok(there) = rows() else { break };
+        if store.commit(vec![Op::PurgeBilling { before: before(keep), most: PURGE }]).await.is_err() {
+            tracing::warn!("old sessions and CDRs could not be purged");
+            break;
+        }
+        if rows().is_ok_and(|left| left >= there) {
+            break;
+        }
     }
 }
 
@@ -182,6 +252,7 @@ fn client_tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
 /// The gateway as the admin pages see it.
 struct Now {
     gateway: Arc<Gateway>,
+    pulse: Option<Arc<Pulse>>,
     plaintext: bool,
 }
 
@@ -192,8 +263,10 @@ impl Condition for Now {
 
     fn troubles(&self) -> Vec<&'static str> {
         let store = self.gateway.custody.store().trouble().map(|_| "the store cannot keep what must be kept: nothing is acknowledged");
+        let stuck = self.pulse.as_ref().is_some_and(|pulse| pulse.is_stuck(clock::now()));
+        let billing = stuck.then_some("billing is stuck: sessions are kept, but no CDRs are made");
         let draining = self.gateway.is_draining().then_some("stopping");
-        store.into_iter().chain(draining).collect()
+        store.into_iter().chain(billing).chain(draining).collect()
     }
 
     fn reservations(&self) -> Vec<&'static str> {

@@ -92,6 +92,8 @@ pub enum Op {
         owner: String,
         /// The code of the driver's identifier in the owner's domain.
         code: String,
+        /// The neutral record, with what it was written for its owner by.
+        draft: String,
         /// As the owner gets it.
         body: String,
         /// OCPI's `last_updated`, as in the body.
@@ -123,6 +125,8 @@ pub enum Op {
         before: Timestamp,
         /// At most so many.
         most: usize,
+        /// Journal rows that this reader has not passed stay, however old.
+        reader: Option<&'static str>,
     },
 }
 
@@ -322,6 +326,12 @@ impl Store {
     pub fn mark(&self, name: &str) -> Result<u64, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
         engine.mark(name)
+    }
+
+    /// The place of the newest fact that was ever in the journal: 0 if there was none.
+    pub fn journal_newest(&self) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.journal_newest()
     }
 
     /// Open charging sessions as (id, row), in the order of their ids, after one; at most [`PAGE`].

@@ -6,7 +6,7 @@ use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Reveal, Sighting};
 use sluis::ocpp::Version;
-use sluis::store::{DATABASE, Limits, StoreError};
+use sluis::store::{DATABASE, Limits, Op, StoreError};
 use sluis::treat::Fact;
 use sluis::vault::VaultError;
 use std::collections::HashSet;
@@ -131,12 +131,36 @@ async fn a_retry_adds_no_second_fact_and_purging_uses_no_number_again() {
     let read: Vec<_> = rows.iter().map(|row| (row.seq > 0, row.station.as_str(), row.message_id.as_str(), row.at.0)).collect();
     assert_eq!(read, [(true, "CS-1", "m1", 10), (true, "CS-1", "m2", 10), (true, "CS-1", "m3", 30), (true, "CS-2", "m1", 40)]);
     assert_eq!(rows[0].payload, fact(1, 1).payload);
-    custody.journal.purge(Timestamp(25), 1).await.unwrap();
-    custody.journal.purge(Timestamp(25), 1000).await.unwrap();
+    custody.journal.purge(Timestamp(25), 1, None).await.unwrap();
+    custody.journal.purge(Timestamp(25), 1000, None).await.unwrap();
     assert_eq!(custody.journal.after(0, 100).unwrap().len(), 2);
-    custody.journal.purge(Timestamp(99), 1000).await.unwrap();
+    custody.journal.purge(Timestamp(99), 1000, None).await.unwrap();
     submit(9, 50).await.unwrap();
     assert!(custody.journal.after(0, 1).unwrap()[0].seq > rows[3].seq);
+}
+
+/// What is not billed yet is not dropped, however old it is.
+#[tokio::test]
+async fn purging_stops_where_the_reader_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    for n in 0..10 {
+        custody.journal.submit("CS-1", Version::V16, Timestamp(n), vec![fact(n as usize, 1)]).durable().await.unwrap();
+    }
+    let left = || custody.journal.after(0, 100).unwrap().iter().map(|row| row.at.0).collect::<Vec<_>>();
+    let seqs: Vec<u64> = custody.journal.after(0, 100).unwrap().iter().map(|row| row.seq).collect();
+    assert!(!custody.journal.purge(Timestamp(99), 1000, Some("charging")).await.unwrap(), "the reader never began");
+    assert_eq!(left().len(), 10);
+    let read = |from, to| custody.store().commit(vec![Op::MarkMove { name: "charging", from, to }]);
+    read(0, seqs[5]).await.unwrap();
+    assert!(custody.journal.purge(Timestamp(3), 2, Some("charging")).await.unwrap(), "one more is old");
+    assert!(!custody.journal.purge(Timestamp(3), 2, Some("charging")).await.unwrap());
+    assert_eq!(left(), [3, 4, 5, 6, 7, 8, 9]);
+    assert!(!custody.journal.purge(Timestamp(99), 1000, Some("charging")).await.unwrap());
+    assert_eq!(left(), [6, 7, 8, 9]);
+    assert_eq!(custody.store().journal_newest().unwrap(), seqs[9]);
+    custody.journal.purge(Timestamp(99), 1000, None).await.unwrap();
+    assert_eq!((left(), custody.store().journal_newest().unwrap()), (vec![], seqs[9]));
 }
 
 #[tokio::test]
@@ -176,7 +200,7 @@ async fn a_full_database_stops_acknowledging_and_recovers() {
     }
     assert!(failed > 0);
     assert_eq!(custody.journal.after(0, 1000).unwrap().len(), stored, "exactly what was acknowledged");
-    custody.journal.purge(Timestamp(stored as i64 / 2), 1000).await.unwrap();
+    custody.journal.purge(Timestamp(stored as i64 / 2), 1000, None).await.unwrap();
     custody.vault.record(&[seen(&custody, "04A2B3C4")]).await.unwrap();
     custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(stored, 4000)]).durable().await.unwrap();
     assert_eq!(custody.store().trouble(), None);

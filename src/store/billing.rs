@@ -178,6 +178,7 @@ CREATE INDEX cdr_session ON cdr (session);
 CREATE INDEX cdr_state ON cdr (state, owner, seq);
 CREATE INDEX cdr_code ON cdr (owner, code);
 CREATE INDEX cdr_owner ON cdr (owner, updated, seq);
+CREATE INDEX cdr_done ON cdr (updated) WHERE state IN ('delivered', 'discarded');
 CREATE TABLE token (
     owner   TEXT NOT NULL,
     kind    TEXT NOT NULL,
@@ -204,7 +205,14 @@ CREATE TABLE secret (
     dek    BLOB NOT NULL,
     sealed BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO tally VALUES ('charging', 0), ('token', 0), ('disclosure', 0);
+INSERT INTO tally VALUES ('charging', 0), ('token', 0), ('disclosure', 0), ('cdr quarantined', 0), ('cdr queued', 0), ('cdr delivered', 0),
+    ('cdr refused', 0), ('cdr discarded', 0);
+CREATE TRIGGER cdr_in AFTER INSERT ON cdr BEGIN UPDATE tally SET n = n + 1 WHERE what = 'cdr ' || NEW.state; END;
+CREATE TRIGGER cdr_out AFTER DELETE ON cdr BEGIN UPDATE tally SET n = n - 1 WHERE what = 'cdr ' || OLD.state; END;
+CREATE TRIGGER cdr_moved AFTER UPDATE OF state ON cdr BEGIN
+    UPDATE tally SET n = n - 1 WHERE what = 'cdr ' || OLD.state;
+    UPDATE tally SET n = n + 1 WHERE what = 'cdr ' || NEW.state;
+END;
 CREATE TRIGGER charging_in AFTER INSERT ON charging BEGIN UPDATE tally SET n = n + 1 WHERE what = 'charging'; END;
 CREATE TRIGGER charging_out AFTER DELETE ON charging BEGIN UPDATE tally SET n = n - 1 WHERE what = 'charging'; END;
 CREATE TRIGGER token_in AFTER INSERT ON token BEGIN UPDATE tally SET n = n + 1 WHERE what = 'token'; END;
@@ -261,11 +269,11 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
                 return Err(StoreError::Conflict);
             }
         }
-        Op::CdrAssign { id, owner, code, body, updated } => {
+        Op::CdrAssign { id, owner, code, draft, body, updated } => {
             let moved = run(
-                "UPDATE cdr SET state = 'queued', owner = ?2, body = ?3, updated = ?4, code = ?5, why = NULL, tries = 0
+                "UPDATE cdr SET state = 'queued', owner = ?2, body = ?3, updated = ?4, code = ?5, draft = ?6, why = NULL, tries = 0
                  WHERE id = ?1 AND (state = 'quarantined' OR (state = 'queued' AND owner = ?2 AND body = ?3))",
-                params![id, owner, body, updated.0, code],
+                params![id, owner, body, updated.0, code, draft],
             )?;
             if moved == 0 {
                 return Err(StoreError::Conflict);
@@ -301,11 +309,12 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
             run(&format!("DELETE FROM charging_key WHERE id IN ({old})"), params![before, most])?;
             run(&format!("DELETE FROM charging WHERE id IN ({old})"), params![before, most])?;
             run(
-                "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr WHERE state IN ('delivered', 'discarded') AND updated < ? ORDER BY seq LIMIT ?)",
+                "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr WHERE state IN ('delivered', 'discarded') AND updated < ? ORDER BY updated LIMIT ?)",
                 params![before, most],
             )?;
+            // Only the first rows are looked at: they are in the order of time.
             run(
-                "DELETE FROM disclosure WHERE seq IN (SELECT seq FROM disclosure WHERE at < ? ORDER BY seq LIMIT ?)",
+                "DELETE FROM disclosure WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM disclosure ORDER BY seq LIMIT ?2) WHERE at < ?1)",
                 params![before, most],
             )?;
         }
@@ -385,7 +394,8 @@ pub(super) fn cdr_count(conn: &Connection, owner: &str, window: Window) -> Resul
 }
 
 pub(super) fn cdr_counts(conn: &Connection) -> Result<Vec<(CdrState, u64)>, StoreError> {
-    let found = many(conn, "SELECT state, count(*) FROM cdr GROUP BY state", &[], |row| Ok((row.get::<_, String>(0)?, count(row, 1)?)))?;
+    let sql = "SELECT substr(what, 5), n FROM tally WHERE what LIKE 'cdr %'";
+    let found = many(conn, sql, &[], |row| Ok((row.get::<_, String>(0)?, count(row, 1)?)))?;
     Ok(CdrState::ALL.map(|state| (state, found.iter().find(|(name, _)| name == state.name()).map_or(0, |(_, n)| *n))).to_vec())
 }
 

@@ -82,6 +82,10 @@ impl Embedded {
         rows::journal_after(&self.reader(), seq, most)
     }
 
+    pub(super) fn journal_newest(&self) -> Result<u64, StoreError> {
+        rows::journal_newest(&self.reader())
+    }
+
     pub(super) fn mark(&self, name: &str) -> Result<u64, StoreError> {
         billing::mark(&self.reader(), name)
     }

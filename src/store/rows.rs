@@ -87,9 +87,15 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
             run("DELETE FROM pin WHERE epoch = ?", params![epoch.0])?;
             next_generation(conn)?;
         }
-        Op::Purge { before, most } => {
+        Op::Purge { before, most, reader } => {
             let most = i64::try_from(*most).unwrap_or(i64::MAX);
-            run("DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE at < ? ORDER BY seq LIMIT ?)", params![before.0, most])?;
+            // Only the first rows are looked at, or a purge that finds nothing would read the whole journal. A reader that never began has
+            // passed nothing.
+            run(
+                "DELETE FROM journal WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM journal ORDER BY seq LIMIT ?2) WHERE at < ?1
+                 AND (?3 IS NULL OR seq <= coalesce((SELECT at FROM mark WHERE name = ?3), 0)))",
+                params![before.0, most, reader],
+            )?;
             run("DELETE FROM pin WHERE key IN (SELECT key FROM pin WHERE at < ? ORDER BY at LIMIT ?)", params![before.0, most])?;
         }
         // Done above.
@@ -151,6 +157,10 @@ pub(super) fn journal_after(conn: &Connection, seq: u64, most: usize) -> Result<
             payload: row.get(7)?,
         })
     })
+}
+
+pub(super) fn journal_newest(conn: &Connection) -> Result<u64, StoreError> {
+    Ok(one(conn, "SELECT seq FROM sqlite_sequence WHERE name = 'journal'", &[], |row| count(row, 0))?.unwrap_or(0))
 }
 
 pub(super) fn epochs(conn: &Connection) -> Result<Vec<EpochRow>, StoreError> {

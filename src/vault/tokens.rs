@@ -9,7 +9,7 @@ use crate::pseudonym::Pseudonym;
 use crate::recipient::{Party, Recipients};
 use crate::seal;
 use crate::secret::Sensitive;
-use crate::store::{Op, TokenRow};
+use crate::store::{Op, StoreError, TokenRow};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -145,7 +145,7 @@ impl Vault {
     /// # Errors
     /// The store cannot be read, or a row does not open.
     pub fn token_of_code(&self, code: &str) -> Result<Option<EmspToken>, VaultError> {
-        let Some(identifier) = self.behind(code) else { return Ok(None) };
+        let Some(identifier) = self.behind(code)? else { return Ok(None) };
         let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
         match rows.as_slice() {
             [row, others @ ..] if others.iter().all(|other| other.owner == row.owner) => self.open_token(row).map(Some),
@@ -160,33 +160,46 @@ impl Vault {
     /// # Errors
     /// The store cannot be read, or a row does not open.
     pub fn owner(&self, code: &str, recipients: &Recipients) -> Result<Result<Ownership, Unowned>, VaultError> {
-        let Some(identifier) = self.behind(code) else { return Ok(Err(Unowned::Erased)) };
-        let epoch = self.inner.keys.recognise(code).and_then(|code| self.inner.keys.epoch_of(&code));
+        let Some(identifier) = self.behind(code)? else { return Ok(Err(Unowned::Erased)) };
         let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
         let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
         owners.dedup(); // rows are in the order of their owners
-        let mut token = None;
         let party = match owners.as_slice() {
-            [party] => {
-                token = rows.first().map(|row| self.open_token(row)).transpose()?;
-                Ok(*party)
-            }
+            [party] => Ok(*party),
             [] => by_value(&identifier, recipients),
             _ => Err(Unowned::Ambiguous),
         };
-        Ok(party.map(|party| {
-            let domain = domain(&party);
-            let code = |identifier: &Identifier| self.inner.keys.code_in(&domain, identifier, epoch);
-            let uid = code(&identifier);
-            let contract = token.as_ref().map_or(uid, |token| code(&self::identifier(&token.contract)));
-            let kind = token.map_or_else(|| kind(identifier.class).to_owned(), |token| token.kind);
-            Ownership { party, uid, contract, kind }
-        }))
+        party.map_or_else(|why| Ok(Err(why)), |party| self.told(&identifier, code, party, &rows).map(Ok))
+    }
+
+    /// How an e-MSP is told of an identifier that is its customer's by an operator's decision; by its token, if it pushed one. `None` if what
+    /// the code stands for was erased.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a row does not open.
+    pub fn owned_by(&self, code: &str, party: Party) -> Result<Option<Ownership>, VaultError> {
+        let Some(identifier) = self.behind(code)? else { return Ok(None) };
+        let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
+        self.told(&identifier, code, party, &rows).map(Some)
+    }
+
+    /// The codes in the e-MSP's domain, in the epoch of the code that the central system knows.
+    fn told(&self, identifier: &Identifier, code: &str, party: Party, rows: &[TokenRow]) -> Result<Ownership, VaultError> {
+        let epoch = self.inner.keys.recognise(code).and_then(|code| self.inner.keys.epoch_of(&code));
+        let (owner, shown) = (party.to_string(), kind(identifier.class));
+        let of_owner = || rows.iter().filter(|row| row.owner == owner);
+        // An app's user may have the number of a card: what a station reads is the card.
+        let token = of_owner().find(|row| row.kind == shown).or_else(|| of_owner().next()).map(|row| self.open_token(row)).transpose()?;
+        let domain = domain(&party);
+        let code = |identifier: &Identifier| self.inner.keys.code_in(&domain, identifier, epoch);
+        let uid = code(identifier);
+        let contract = token.as_ref().map_or(uid, |token| code(&self::identifier(&token.contract)));
+        Ok(Ownership { party, uid, contract, kind: token.map_or_else(|| shown.to_owned(), |token| token.kind) })
     }
 
     /// A keyed digest of whom a code stands for, the same in every epoch: for the disclosure log. `None` if it was erased.
     pub fn subject(&self, code: &str) -> Option<[u8; 16]> {
-        self.behind(code).map(|identifier| self.subject_of(&identifier))
+        self.behind(code).ok().flatten().map(|identifier| self.subject_of(&identifier))
     }
 
     /// [`Vault::subject`] of a clear identifier, for answers to the person it belongs to.
@@ -202,7 +215,7 @@ impl Vault {
     /// The store cannot be read, or a row does not open.
     pub fn resolve(&self, party: &Party, code: &str, beside: &str) -> Result<Option<Resolved>, VaultError> {
         let Some(code) = self.inner.keys.recognise_in(&domain(party), code) else { return Ok(None) };
-        let Some(identifier) = self.behind(beside) else { return Ok(None) };
+        let Some(identifier) = self.behind(beside)? else { return Ok(None) };
         if self.inner.keys.code_in(&domain(party), &identifier, self.inner.keys.epoch_of(&code)) != code {
             return Ok(None);
         }
@@ -216,13 +229,18 @@ impl Vault {
         digest.iter().map(|b| char::from(*b)).collect()
     }
 
-    /// The identifier behind a code of the central system's domain, or the operator-issued identifier itself.
-    fn behind(&self, code: &str) -> Option<Arc<Identifier>> {
-        match self.inner.keys.recognise(code) {
-            Some(code) => self.inner.identifier(&code),
-            None if Pseudonym::looks_like(code) => None,
-            None => Some(Arc::new(Identifier::from_wire(code, Declared::Undeclared))),
+    /// The identifier behind a code of the central system's domain, or the operator-issued identifier itself. `None` only if it is unknown,
+    /// erased or does not open: a store that cannot be read is an error, or its sessions would be taken for those of nobody.
+    fn behind(&self, code: &str) -> Result<Option<Arc<Identifier>>, StoreError> {
+        let Some(code) = self.inner.keys.recognise(code) else {
+            let theirs = !Pseudonym::looks_like(code);
+            return Ok(theirs.then(|| Arc::new(Identifier::from_wire(code, Declared::Undeclared))));
+        };
+        let found = self.inner.identifier(&code);
+        if found.is_none() && self.inner.store.vault_row(&code)?.is_some() {
+            return Ok(self.inner.identifier(&code)); // it could not be read a moment ago, and now it can; or it does not open
         }
+        Ok(found)
     }
 
     fn open_token(&self, row: &TokenRow) -> Result<EmspToken, VaultError> {
