@@ -42,6 +42,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod custody;
+pub mod delivery;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod emsp;

@@ -5,11 +5,14 @@ use crate::admin::{self, Condition};
 use crate::billing::{self, Billing, Desk, Pulse};
 use crate::charging::Patience;
 use crate::clock;
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, EmspConfig, UpstreamConfig};
 use crate::custody::{Custody, Notice, OpenError, Opening, Role};
+use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::metrics::Metrics;
+use crate::ocpi::client::Client;
+use crate::ocpi::directory::Directory;
 use crate::policy::{Mode, Rules};
 use crate::store::{Op, Store, StoreError};
 use std::net::SocketAddr;
@@ -52,6 +55,7 @@ pub struct Serving {
     pub admin: SocketAddr,
     /// The gateway itself.
     pub gateway: Arc<Gateway>,
+    delivering: Option<Delivering>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
@@ -71,6 +75,8 @@ impl Serving {
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
+        let doorbell = Doorbell::new();
+        let delivery = delivery(config, &custody, doorbell).map_err(StartError::Config)?;
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
@@ -103,7 +109,9 @@ impl Serving {
             pulse: Arc::new(Pulse::new(clock::now())),
         });
         let pulse = billing.as_ref().map(|billing| Arc::clone(&billing.pulse));
-        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext: config.allow_plaintext });
+        let plaintext = config.allow_plaintext;
+        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext, delivery: delivery.clone() });
+        let delivering = delivery.map(|delivery| delivery.start());
         let pages = tokio::spawn(async move {
             let _ = axum::serve(admin_listener, admin::router(condition)).await;
         });
@@ -118,7 +126,8 @@ impl Serving {
             })
             .await;
         });
-        Ok(Self { listen, admin, gateway, stop: Some(stop), serving, others: [pages, upkeep].into_iter().chain(billing).collect() })
+        let others = [pages, upkeep].into_iter().chain(billing).collect();
+        Ok(Self { listen, admin, gateway, delivering, stop: Some(stop), serving, others })
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
@@ -126,7 +135,13 @@ impl Serving {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let _ = (&mut self.serving).await;
+        let limit = self.gateway.settings.drain_limit;
+        let delivered = async {
+            if let Some(delivering) = self.delivering.take() {
+                delivering.stop(limit).await;
+            }
+        };
+        let _ = tokio::join!(&mut self.serving, delivered);
         for other in self.others {
             other.abort();
             let _ = other.await;
@@ -217,16 +232,33 @@ async fn purge(gateway: &Gateway, days: Days) {
     }
 }
 
+/// Delivery, if there is anybody to deliver to or to ask; reads the token files.
+fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Result<Option<Delivery>, Vec<String>> {
+    let reachable = |emsp: &EmspConfig| emsp.cdrs_url.is_some() || emsp.tokens_url.is_some();
+    if config.ocpi.is_none() && !config.emsps.iter().any(reachable) {
+        return Ok(None);
+    }
+    let directory = Directory::read(Arc::clone(custody), config)?;
+    // A CA of the operator's own vouches for the other machines it talks to as well. Without any, a call over TLS fails as unreachable.
+    let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.ca_file.as_deref());
+    let tls = client_tls(ca_file, "ocpi", false).map_err(|why| vec![why])?;
+    let client = Client::new(tls, config.billing.as_ref().map(|billing| billing.cpo), config.allow_plaintext);
+    let recipients = config.recipients();
+    let custody = Arc::clone(custody);
+    let parts = Parts { custody, client, directory, recipients, doorbell, pace: Pace::default(), clock: Arc::new(clock::now) };
+    Ok(Some(Delivery::new(parts)))
+}
+
 /// Makes the dialler; reads the CA file.
 ///
 /// # Errors
 /// The key and what is wrong with it.
 pub fn dialler(config: &UpstreamConfig) -> Result<Upstream, String> {
-    let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref())?)) } else { None };
+    let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref(), "upstream.url", true)?)) } else { None };
     Ok(Upstream { host: config.host.clone(), port: config.port, base: config.base.clone(), tls, patience: config.patience })
 }
 
-fn client_tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
+fn client_tls(ca_file: Option<&Path>, key: &str, needed: bool) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
         // Some machines carry certificates that no longer parse; the others still count.
@@ -241,12 +273,12 @@ fn client_tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
             roots.add(certificate).map_err(|_| wrong("holds a certificate that cannot be a CA"))?;
         }
     }
-    if roots.is_empty() {
-        return Err("upstream.url: wss:// needs CA certificates, and neither the machine nor upstream.ca_file has any".to_owned());
+    if roots.is_empty() && needed {
+        return Err(format!("{key}: TLS needs CA certificates, and neither the machine nor upstream.ca_file has any"));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(config.map_err(|_| "upstream.url: TLS could not be set up".to_owned())?.with_root_certificates(roots).with_no_client_auth())
+    Ok(config.map_err(|_| format!("{key}: TLS could not be set up"))?.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The gateway as the admin pages see it.
@@ -254,6 +286,7 @@ struct Now {
     gateway: Arc<Gateway>,
     pulse: Option<Arc<Pulse>>,
     plaintext: bool,
+    delivery: Option<Delivery>,
 }
 
 impl Condition for Now {
@@ -272,7 +305,8 @@ impl Condition for Now {
     fn reservations(&self) -> Vec<&'static str> {
         let observes = (self.gateway.rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
         let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
-        observes.into_iter().chain(plaintext).collect()
+        let delivery = self.delivery.iter().flat_map(Delivery::reservations);
+        observes.into_iter().chain(plaintext).chain(delivery).collect()
     }
 
     fn metrics(&self) -> String {

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::identity::Epoch;
 use crate::pseudonym::Pseudonym;
 use crate::seal::Sealed;
-pub use billing::{CdrRow, CdrState, ChargingRow, DisclosureRow, TokenRow, Window};
+pub use billing::{CdrQueue, CdrRow, CdrState, ChargingRow, DisclosureRow, TokenRow, Window};
 pub use embedded::{DATABASE, Embedded, Limits};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub enum Op {
     /// what the reader made of the rows between, each row is worked on once.
     MarkMove {
         /// The reader.
-        name: &'static str,
+        name: String,
         /// Where it was.
         from: u64,
         /// Where it is now.
@@ -101,8 +101,15 @@ pub enum Op {
     },
     /// Append to the disclosure log, unless the same recipient, purpose and reference is there.
     Disclose(DisclosureRow),
-    /// Keep a token of an e-MSP in place of what is there.
+    /// Keep a token of an e-MSP in place of what is there; the central system is due to be told of it.
     TokenPut(TokenRow),
+    /// The central system was told of a token in a round. Not if the token has changed since it was read.
+    TokenTold {
+        /// The token as it was read.
+        token: TokenRow,
+        /// The round.
+        round: u64,
+    },
     /// Keep a sealed secret (credentials of an OCPI party) in place of what is there.
     SecretPut {
         /// What it is.
@@ -398,6 +405,19 @@ impl Store {
     pub fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
         engine.tokens_after(after, most)
+    }
+
+    /// Tokens that the central system has not been told of in a round or a later one, or that changed since; at most `most` and at most
+    /// [`PAGE`].
+    pub fn tokens_due(&self, round: u64, most: usize) -> Result<Vec<TokenRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.tokens_due(round, most)
+    }
+
+    /// How many CDRs each owner has queued, and when the oldest of them was made.
+    pub fn cdr_queues(&self) -> Result<Vec<CdrQueue>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr_queues()
     }
 
     /// The disclosure log after a place, of one subject or of all; at most [`PAGE`].

@@ -45,7 +45,7 @@ pub(super) enum Emsp {
 pub(super) fn run(command: Emsp) -> Result<(), ExitCode> {
     match command {
         Emsp::Key { options, party, out } => options.config().and_then(|config| {
-            let recipients = Recipients::new(config.emsps.iter().map(|emsp| emsp.recipient.clone()).collect());
+            let recipients = config.recipients();
             let party = entitled(&party, &recipients).map_err(failed)?;
             let path = out.unwrap_or_else(|| PathBuf::from(format!("sluis-{party}.key")));
             hand_out(&custody(&config)?, &party, &path).map_err(failed)

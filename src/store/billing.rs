@@ -108,6 +108,17 @@ pub struct TokenRow {
     pub sealed: Sealed,
 }
 
+/// What waits for one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdrQueue {
+    /// The e-MSP, as `NL-ABC`.
+    pub owner: String,
+    /// Queued CDRs.
+    pub length: u64,
+    /// `last_updated` of the first of them.
+    pub oldest: Timestamp,
+}
+
 /// Something that was given to a recipient. No content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisclosureRow {
@@ -186,9 +197,11 @@ CREATE TABLE token (
     updated INTEGER NOT NULL,
     dek     BLOB NOT NULL,
     sealed  BLOB NOT NULL,
+    told    INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (owner, kind, blind)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX token_blind ON token (blind);
+CREATE INDEX token_told ON token (told);
 CREATE TABLE disclosure (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT,
     at        INTEGER NOT NULL,
@@ -290,8 +303,15 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
             let TokenRow { owner, kind, blind, updated, sealed } = row;
             run(
                 "INSERT INTO token (owner, kind, blind, updated, dek, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET updated = ?4, dek = ?5, sealed = ?6",
+                 ON CONFLICT DO UPDATE SET updated = ?4, dek = ?5, sealed = ?6, told = 0",
                 params![owner, kind, blind, updated.0, sealed.wrapped, sealed.text],
+            )?;
+        }
+        Op::TokenTold { token, round } => {
+            // Each sealing is under a key of its own: other bytes are a later word of its owner.
+            run(
+                "UPDATE token SET told = max(told, ?1) WHERE owner = ?2 AND kind = ?3 AND blind = ?4 AND sealed = ?5",
+                params![signed(*round), token.owner, token.kind, token.blind, token.sealed.text],
             )?;
         }
         Op::SecretPut { name, sealed } => {
@@ -424,6 +444,18 @@ pub(super) fn tokens_after(conn: &Connection, after: Option<&TokenRow>, most: us
         }
         None => many(conn, &format!("{TOKEN} ORDER BY owner, kind, blind LIMIT ?"), &[&most], token_row),
     }
+}
+
+pub(super) fn tokens_due(conn: &Connection, round: u64, most: usize) -> Result<Vec<TokenRow>, StoreError> {
+    let sql = format!("{TOKEN} WHERE told < ? ORDER BY told LIMIT ?");
+    many(conn, &sql, &[&signed(round), &signed(most.min(PAGE) as u64)], token_row)
+}
+
+pub(super) fn cdr_queues(conn: &Connection) -> Result<Vec<CdrQueue>, StoreError> {
+    let sql = "SELECT q.owner, q.n, c.updated FROM
+        (SELECT owner, count(*) AS n, min(seq) AS first FROM cdr WHERE state = 'queued' AND owner IS NOT NULL GROUP BY owner) q
+        JOIN cdr c ON c.seq = q.first ORDER BY q.owner";
+    many(conn, sql, &[], |row| Ok(CdrQueue { owner: row.get(0)?, length: count(row, 1)?, oldest: Timestamp(row.get(2)?) }))
 }
 
 pub(super) fn disclosures(conn: &Connection, subject: Option<&[u8; 16]>, after: u64) -> Result<Vec<DisclosureRow>, StoreError> {

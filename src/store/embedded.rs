@@ -2,8 +2,8 @@
 
 use super::writer::Writer;
 use super::{
-    CdrRow, CdrState, DisclosureRow, EpochRow, JournalRow, Op, Pending, Sizes, StoreError, TokenRow, VaultRow, Window, billing, rows,
-    schema,
+    CdrQueue, CdrRow, CdrState, DisclosureRow, EpochRow, JournalRow, Op, Pending, Sizes, StoreError, TokenRow, VaultRow, Window, billing,
+    rows, schema,
 };
 use crate::identity::Epoch;
 use crate::pseudonym::Pseudonym;
@@ -132,6 +132,14 @@ impl Embedded {
 
     pub(super) fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
         billing::tokens_after(&self.reader(), after, most)
+    }
+
+    pub(super) fn tokens_due(&self, round: u64, most: usize) -> Result<Vec<TokenRow>, StoreError> {
+        billing::tokens_due(&self.reader(), round, most)
+    }
+
+    pub(super) fn cdr_queues(&self) -> Result<Vec<CdrQueue>, StoreError> {
+        billing::cdr_queues(&self.reader())
     }
 
     pub(super) fn disclosures(&self, subject: Option<&[u8; 16]>, after: u64) -> Result<Vec<DisclosureRow>, StoreError> {

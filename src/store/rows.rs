@@ -107,6 +107,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         | Op::CdrAssign { .. }
         | Op::Disclose(_)
         | Op::TokenPut(_)
+        | Op::TokenTold { .. }
         | Op::SecretPut { .. }
         | Op::SecretDrop(_)
         | Op::PurgeBilling { .. } => {}

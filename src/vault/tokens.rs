@@ -139,6 +139,31 @@ impl Vault {
         TokenCodes { uid: code(&token.uid), contract: code(&token.contract), group: token.group.as_ref().map(code) }
     }
 
+    /// [`Vault::token_codes`], recorded: they may leave when it returns, in an epoch that was not there yet when the token was kept too.
+    ///
+    /// # Errors
+    /// None of the codes may leave.
+    pub async fn known_codes(&self, token: &EmspToken) -> Result<TokenCodes, VaultError> {
+        let codes = self.token_codes(token);
+        self.record(&sightings(token, &codes)).await?;
+        Ok(codes)
+    }
+
+    /// Tokens that the central system has not been told of in a round or a later one, or that changed since. A row that does not open comes
+    /// without its token.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn tokens_due(&self, round: u64, most: usize) -> Result<Vec<(TokenRow, Option<EmspToken>)>, VaultError> {
+        let rows = self.inner.store.tokens_due(round, most)?;
+        Ok(rows.into_iter().map(|row| (self.open_token(&row).ok(), row)).map(|(token, row)| (row, token)).collect())
+    }
+
+    /// The number of the epoch in which codes are made now.
+    pub fn epoch_number(&self) -> u32 {
+        self.inner.keys.current().0
+    }
+
     /// The token that a code of the central system's domain stands for, of whichever owner; `None` if it is no code of ours, was erased, or is
     /// no e-MSP's token, or that of more than one.
     ///
