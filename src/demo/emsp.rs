@@ -222,7 +222,10 @@ impl Emsp {
         });
         if let Some(received) = shown {
             let code = self.known_to_csms(&received);
-            self.ledger.say(|screen| show(screen, self.cast, &received, code.as_deref()));
+            self.ledger.say(|screen| {
+                screen.line(&[(Ink::Plain, "  ▶ "), (Ink::Bold, self.cast.name), (Ink::Plain, " was sent a CDR, and bills:")]);
+                show(screen, self.cast, &received, code.as_deref());
+            });
         }
         let mut answer = envelope(status, if status.is_success() { 1000 } else { 3000 }, None);
         if let Ok(url) = url.parse() {

@@ -5,7 +5,7 @@ use super::cast::UNITS;
 use super::ledger::{Counts, Ledger, Verdict};
 use super::screen::{Ink, Screen};
 use super::wire::Trouble;
-use super::world::World;
+use super::world::{WAITING, World};
 use crate::ocpp::{Side, Version};
 use rust_decimal::Decimal;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -41,7 +41,7 @@ impl std::io::Write for Tap {
 pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     let World { ledger, csms, data, played, .. } = &world;
     let ours = |station: &str| UNITS.iter().any(|unit| unit.id == station);
-    ledger.say(|screen| screen.heading("Every session has ended; the gateway makes the bills and delivers the last of them …"));
+    ledger.say(|screen| screen.heading(WAITING));
     let bills = Bills::gather(&world).await?;
     ledger.metrics(&world.metrics().await?);
     let sales = csms.sales();

@@ -1,7 +1,7 @@
 //! The director: opens the gateway and everything around it, has the sessions played, and tells in the end whether all went as promised.
 
 use super::Options;
-use super::bills::Charged;
+use super::bills::{Bills, Charged};
 use super::books::Order;
 use super::cast::{EMSPS, Habit, Token, UNITS, Unit};
 use super::csms::Csms;
@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 /// Milliseconds between two frames of a station before the live view, and in it.
 const BRISK: u64 = 40;
 const SLOW: u64 = 250;
+/// Said while the last bills are on their way.
+pub(super) const WAITING: &str = "The sessions have ended. The gateway makes the bills and delivers the last of them …";
 /// Between two sessions of the live view.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -249,15 +251,24 @@ impl World {
     /// One session after the other, slowly, until somebody presses Ctrl-C.
     async fn live(&mut self) -> Result<(), Trouble> {
         let (listen, admin) = (self.gateway.listen, self.gateway.admin);
-        self.bills_so_far();
+        self.ledger.say(|screen| screen.heading(WAITING));
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        tokio::select! {
+            bills = Bills::gather(self) => {
+                let bills = bills?;
+                self.ledger.say(|screen| bills.show(screen));
+            }
+            _ = &mut interrupted => return Ok(()),
+        }
+        self.emsps.iter().for_each(|emsp| emsp.aloud());
         self.pace.store(SLOW, Ordering::Relaxed);
         self.ledger.say(|screen| {
             screen.heading("The gateway stays open. Connect a station of your own, or any OCPP simulator, in OCPP 1.6, 2.0.1 or 2.1:");
             screen.line(&[(Ink::Plain, "  "), (Ink::Bold, &format!("ws://{listen}/ocpp/<station id>"))]);
             screen.text(&format!("  metrics: http://{admin}/metrics     Ctrl-C ends the demo with its summary"));
+            screen.text("  A station of your own has no place in the demo's register of sites: its bills are held.");
         });
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         for turn in 0.. {
             let (unit, stage) = self.stages[turn % self.stages.len()].clone();
             tokio::select! {
@@ -275,20 +286,6 @@ impl World {
             self.played.remote_starts += u64::from(remote);
         }
         Ok(())
-    }
-
-    /// Shows what the e-MSPs have got, and from then on each bill as it comes in, some seconds after its session.
-    fn bills_so_far(&self) {
-        for emsp in &self.emsps {
-            let received = emsp.received();
-            self.ledger
-                .say(|screen| screen.heading(&format!("{} has been sent {} CDRs so far, and bills:", emsp.cast.name, received.len())));
-            for cdr in &received {
-                let csms = emsp.known_to_csms(cdr);
-                self.ledger.say(|screen| super::emsp::show(screen, emsp.cast, cdr, csms.as_deref()));
-            }
-            emsp.aloud();
-        }
     }
 
     /// The gateway's page of metrics, as a scraper gets it.
