@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cdr;
 mod emsp;
 
 use crate::clock;
@@ -59,6 +60,13 @@ enum Command {
         #[command(subcommand)]
         action: Keys,
     },
+    /// List charge detail records, and decide on those that are held.
+    Cdr {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: cdr::Cdr,
+    },
     /// Hand an e-MSP the key of its codes; at the e-MSP, tell which customer each CDR is for.
     #[command(subcommand)]
     Emsp(emsp::Emsp),
@@ -100,28 +108,28 @@ enum LogFormat {
 #[derive(Args)]
 struct Options {
     /// The configuration file.
-    #[arg(short, long)]
+    #[arg(short, long, global = true)]
     config: Option<PathBuf>,
     /// Where stations connect [default: 127.0.0.1:9000]
-    #[arg(long)]
+    #[arg(long, global = true)]
     listen: Option<String>,
     /// The central system, as ws:// or wss:// URL.
-    #[arg(long)]
+    #[arg(long, global = true)]
     upstream: Option<String>,
     /// Where health and metrics are [default: 127.0.0.1:8080]
-    #[arg(long)]
+    #[arg(long, global = true)]
     admin: Option<String>,
     /// Where vault and journal are kept [default: sluis-data]
-    #[arg(long)]
+    #[arg(long, global = true)]
     data_dir: Option<String>,
     /// strict, smart-charging, observe, or a policy file [default: strict]
-    #[arg(long)]
+    #[arg(long, global = true)]
     policy: Option<String>,
     /// The form of the log [default: json]
-    #[arg(long)]
+    #[arg(long, global = true)]
     log_format: Option<LogFormat>,
     /// error, warn, info or debug [default: info]
-    #[arg(long)]
+    #[arg(long, global = true)]
     log_level: Option<String>,
 }
 
@@ -160,7 +168,12 @@ fn error(what: &str) {
 
 /// Prints; a reader that went away is no error of ours.
 fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = try_print(text);
+}
+
+/// Prints; `false` if nobody reads any more.
+fn try_print(text: &str) -> bool {
+    std::io::stdout().write_all(text.as_bytes()).is_ok()
 }
 
 /// Runs the program. Exit codes: 0 fine, 1 failed, 2 wrong arguments, 78 wrong configuration.
@@ -176,6 +189,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
+        Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Emsp(command) => emsp::run(command),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
@@ -186,6 +200,7 @@ fn check(options: Options) -> Result<(), ExitCode> {
     let config = options.config()?;
     let Some(upstream) = &config.upstream else { return Err(told(&["upstream.url: is missing (or --upstream)".to_owned()])) };
     crate::serve::dialler(upstream).map_err(|why| told(&[why]))?;
+    crate::serve::desk(&config).map_err(|mistakes| told(&mistakes))?;
     print("the configuration is fine\n");
     if config.allow_plaintext {
         print("note: allow_plaintext is set, which is reported as non-compliant\n");

@@ -31,6 +31,8 @@ const MAY_NAME_A_SECRET: &[&str] = &[
     "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",
     "custody", "codes", "ocpi", "emsp", // the e-MSP handles its own customers' identifiers, at its own place
 ];
+/// Rooms that bill and report: they never name a clear identifier, nor what could open or make one.
+const REPORTING: &[&str] = &["charging", "cdr", "stats", "billing"];
 /// The only way to make a frame that a socket accepts.
 const SOCKET_WORDS: &str = "Outgoing { text";
 
@@ -91,6 +93,19 @@ fn only_a_few_rooms_can_name_a_secret() {
         for (path, code) in files {
             for door in ["crate::secret", "crate::identity::Identifier", ".expose()"] {
                 assert!(!code.contains(door), "{}: the room {room} names {door}", path.display());
+            }
+        }
+    }
+}
+
+/// I7: what bills and reports knows codes only, and the class of no identifier either.
+#[test]
+fn reporting_rooms_cannot_name_a_secret() {
+    let rooms = sources();
+    for room in REPORTING {
+        for (path, code) in rooms.get(*room).into_iter().flatten() {
+            for door in ["crate::secret", "crate::identity", "crate::keys", "crate::seal", ".expose()", "Sensitive"] {
+                assert!(!code.contains(door), "{}: the reporting room {room} names {door}", path.display());
             }
         }
     }

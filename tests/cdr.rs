@@ -90,7 +90,7 @@ fn element() -> impl Strategy<Value = TestElement> {
     });
     let minute = prop::sample::select(vec![60, 120, 150, 180, 420, 480, 1020, 1140, 1380, 1439]);
     let date = prop::sample::select(vec!["2026-03-29", "2026-03-28", "2026-10-25", "2026-10-26", "2026-06-05"]);
-    let energy = prop::sample::select(vec![1_i128, 9_999, 10_000, 25_000, 50_000, 123_456, 200_000]);
+    let energy = prop::sample::select(vec![100_i128, 9_999, 10_000, 25_000, 50_000, 123_456, 200_000]);
     let duration = prop::sample::select(vec![1_i64, 59, 600, 1800, 3600, 7200, 14_400]);
     let days = prop::sample::select(vec![vec![5, 6], vec![0, 1, 2, 3, 4], vec![6], vec![3]]);
     let maybe = |weight: f64| prop::bool::weighted(weight);

@@ -67,7 +67,8 @@ impl Desk {
             // Nobody has it; what an e-MSP refused for good it does not book.
             CdrState::Quarantined | CdrState::Refused | CdrState::Discarded => {
                 ops.push(Op::CdrMove { id: row.id.clone(), from: row.state, to: CdrState::Discarded, tries: row.tries });
-                made
+                // The wrong one that the e-MSP has is still to be settled.
+                if row.why.as_deref() == Some(why::NEEDS_MANUAL_CREDIT) { by_hand(session, made, ids.next(), now) } else { made }
             }
             CdrState::Queued | CdrState::Delivered => match self.credit(row, rows, vault, now) {
                 Ok(credit) => {

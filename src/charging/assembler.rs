@@ -3,7 +3,7 @@
 
 use super::facts::{self, Said};
 use super::state::{Held, Known, Row, RowOf, State, after};
-use super::{ChargingSession, Entry};
+use super::{ChargingSession, Entry, Remark};
 use crate::clock::Timestamp;
 use crate::ocpp::Version;
 use std::collections::HashMap;
@@ -155,7 +155,7 @@ impl Assembler {
             Row::Session(state) if state.closed.is_none() => {
                 let sessions = &mut self.stations.entry(state.station.clone()).or_default().sessions;
                 let at = sessions.partition_point(|other| other.first < state.first);
-                sessions.insert(at, state);
+                sessions.insert(at, *state);
             }
             Row::Session(_) => {}
             Row::Held(held) => {
@@ -257,7 +257,7 @@ impl Assembler {
 }
 
 impl Held {
-    fn entry(&self) -> Entry<'_> {
+    pub(super) fn entry(&self) -> Entry<'_> {
         let Self { seq, at, station, action, message_id, payload, .. } = self;
         Entry { seq: *seq, station, version: Version::V16, at: *at, action, message_id, payload }
     }
@@ -295,7 +295,7 @@ impl Turn<'_> {
         if let Some(at) = sessions.iter().position(|state| state.keys.iter().any(|k| k == key)) {
             return Some(at);
         }
-        let mut state = self.from_past(key)?;
+        let mut state = self.recall(key)?;
         if sessions.iter().any(|other| other.id == state.id) {
             // It is here, and has forgotten the key.
             return None;
@@ -304,7 +304,7 @@ impl Turn<'_> {
         let listed = std::mem::take(&mut state.keys);
         for key in listed {
             let taken = sessions.iter().any(|other| other.keys.contains(&key));
-            if !taken && self.from_past(&key).is_some_and(|owner| owner.id == state.id) {
+            if !taken && self.recall(&key).is_some_and(|owner| owner.id == state.id) {
                 state.keys.push(key);
             }
         }
@@ -312,9 +312,9 @@ impl Turn<'_> {
         Some(self.station.sessions.len() - 1)
     }
 
-    fn from_past(&self, key: &str) -> Option<State> {
+    fn recall(&self, key: &str) -> Option<State> {
         match serde_json::from_str(&self.past.find(self.name, key)?) {
-            Ok(Row::Session(state)) if state.keys.iter().any(|k| k == key) => Some(state),
+            Ok(Row::Session(state)) if state.keys.iter().any(|k| k == key) => Some(*state),
             _ => None,
         }
     }
@@ -362,7 +362,6 @@ impl Turn<'_> {
                 return;
             }
             state.closed = None;
-            state.late = true;
             state.stirred = before.is_whole() && before.end == state.known.end;
         }
         state.heard = state.heard.max(entry.at);
@@ -408,14 +407,17 @@ fn hold(station: &mut Station, held: Held, changes: &mut Vec<Change>) {
 
 /// Closes a session, and bills what was not billed so.
 fn close(state: &mut State, now: Timestamp, changes: &mut Vec<Change>) {
-    let (session, gist) = state.bill();
+    let (mut session, gist) = state.bill();
     state.closed = Some(now);
     state.stirred = false;
-    match state.billed.replace(gist) {
-        None => changes.push(Change::Bill(session)),
-        Some(before) if Some(&before) != state.billed.as_ref() => changes.push(Change::Correct(session)),
-        Some(_) => {}
+    if state.billed.is_none() {
+        changes.push(Change::Bill(session));
+    } else if state.billed.as_ref() != Some(&gist) {
+        state.late = true;
+        session.remarks.insert(Remark::Late);
+        changes.push(Change::Correct(session));
     }
+    state.billed = Some(gist);
 }
 
 fn keep(state: &State) -> Change {

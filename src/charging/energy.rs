@@ -145,10 +145,14 @@ impl Meter {
         let mut fits = |sample: &Sample| window.has(sample, self.start.is_some(), self.stop.is_some());
         let mut inner: Vec<Sample> = series(Quantity::Register).filter(&mut fits).collect();
         if window.mended {
+            // Their times do not give their order, so it is that of their values; and no speed can be told from them.
             inner.sort_by_key(|sample| sample.wh);
+            inner.iter_mut().for_each(|sample| sample.odd = true);
         }
         let bare = inner.is_empty();
-        let register: Vec<Sample> = self.start.into_iter().chain(inner).chain(self.stop).collect();
+        let start = self.start.map(|start| Sample { at: window.from, ..start });
+        let stop = self.stop.map(|stop| Sample { at: window.to.unwrap_or(stop.at), ..stop });
+        let register: Vec<Sample> = start.into_iter().chain(inner).chain(stop).collect();
         let mut intervals: Vec<Sample> = series(Quantity::Interval).filter(&mut fits).collect();
         if intervals.is_empty() {
             intervals = series(Quantity::ClockInterval).filter(&mut fits).collect();
@@ -159,7 +163,7 @@ impl Meter {
         }
         let total = measured.total().filter(|total| !total.is_zero());
         let mut shaped = of_intervals(window, &intervals, total);
-        if let (Some(total), Some(stop)) = (total, self.stop) {
+        if let (Some(total), Some(stop)) = (total, stop) {
             shaped.go(window.clamp(stop.at), total, false);
         }
         Measured { fell: measured.fell && total.is_none(), ..shaped }

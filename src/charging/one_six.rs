@@ -2,7 +2,7 @@
 
 use super::Entry;
 use super::assembler::{Placed, StrayReason, Turn};
-use super::facts::{Readings, Start, Stop, part};
+use super::facts::{self, Readings, Said, Start, Stop, part};
 use super::state::{MAX_STAY, State, same_token};
 use crate::clock::Timestamp;
 
@@ -62,7 +62,19 @@ impl Turn<'_> {
         };
         if number > 0 {
             self.claim(at, format!("t:{number}"));
-            self.station.sessions[at].numbered = true;
+            let state = &mut self.station.sessions[at];
+            state.numbered = true;
+            // What was presumed is known now, one way or the other.
+            let presumed = state.known.end.as_ref().and_then(|end| end.presumed.clone());
+            if let Some(held) = presumed
+                && let Ok(Said::Stop(stop)) = facts::read(&held.entry())
+            {
+                if stop.number == number {
+                    self.learn(entry, at, |known| known.stop(stop, None));
+                } else if stop.number > 0 {
+                    self.free(at);
+                }
+            }
         }
         Placed::Yes
     }
@@ -85,11 +97,11 @@ impl Turn<'_> {
             let taken = known.end.is_some() && !presumed;
             let beyond = known.until.is_some_and(|until| said.when.at > until) || said.when.at.0.saturating_sub(start.0) > MAX_STAY;
             // Numbers are used again: it may be that of a session whose answer nobody saw.
-            if taken || beyond {
-                if let Some(other) = self.only_one(|state| !state.numbered && state.known.could_end(&said)) {
-                    self.end(entry, other, print, said, true);
-                    return Placed::Yes;
-                }
+            if (taken || beyond)
+                && let Some(other) = self.only_one(|state| !state.numbered && state.known.could_end(&said))
+            {
+                self.end(entry, other, print, said, true);
+                return Placed::Yes;
             }
             if taken {
                 return Placed::Stray(StrayReason::SecondStop);
@@ -169,9 +181,7 @@ impl Turn<'_> {
         let Some(presumed) = state.known.end.as_mut().and_then(|end| end.presumed.take()) else { return };
         state.known.end = None;
         state.keys.retain(|key| !key.starts_with("e:"));
-        if state.closed.take().is_some() {
-            state.late = true;
-        }
+        state.closed = None;
         self.freed.push(presumed);
         self.touch(at);
     }

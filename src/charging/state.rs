@@ -1,12 +1,13 @@
 //! What is known of one session: its row. A bill is computed from it alone, so it does not matter in which order things became known.
 
-use super::energy::{Meter, Quantity, SLOP, Sample, Window, gist};
+use super::energy::{MAX_READINGS, Meter, Quantity, SLOP, Sample, Window, gist};
 use super::facts::{Event, EventKind, Moment, Start, Stop};
 use super::{ChargingSession, Ending, Patience, Reading, Remark, Span, Token};
 use crate::clock::Timestamp;
 use crate::pseudonym::Pseudonym;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(super) const MAX_STAY: i64 = 92 * 86_400_000;
 /// A row of the store.
 #[derive(Debug, Deserialize)]
 pub(super) enum Row {
-    Session(State),
+    Session(Box<State>),
     Held(Held),
 }
 
@@ -75,6 +76,7 @@ pub(super) struct State {
     pub(super) billed: Option<String>,
     /// It was whole when it was closed; what came since waits for more.
     pub(super) stirred: bool,
+    /// It was corrected.
     pub(super) late: bool,
 }
 
@@ -113,8 +115,8 @@ pub(super) struct End {
     /// The stop names no transaction, or one that nobody knows: it was taken for this session's because it fits no other, and is given back
     /// when that turns out wrong.
     pub(super) presumed: Option<Held>,
-    /// What the presumed stop says of the meter.
-    meter: Option<Meter>,
+    /// What the presumed stop says of the meter: `meterStop` and its readings.
+    meter: Option<(Option<Sample>, Vec<(usize, Sample)>)>,
 }
 
 impl State {
@@ -244,10 +246,8 @@ impl Known {
         let stop = said.meter.map(|wh| Sample { at: said.when.at, wh, odd: said.when.odd });
         let mut end = End { when: said.when, seq: 0, token: said.token, presumed: None, meter: None };
         if presumed.is_some() {
-            let mut meter = self.meter.clone();
-            meter.stop = stop;
-            said.samples.iter().for_each(|(quantity, sample)| meter.add(*quantity, *sample));
-            (end.presumed, end.meter) = (presumed, Some(meter));
+            let samples = said.samples.into_iter().take(MAX_READINGS).map(|(quantity, sample)| (quantity as usize, sample));
+            (end.presumed, end.meter) = (presumed, Some((stop, samples.collect())));
         } else {
             self.note(&said.when);
             self.add_samples(&said.samples);
@@ -258,7 +258,7 @@ impl Known {
 
     /// Whether a stop says what is known already.
     pub(super) fn has_stop(&self, said: &Stop) -> bool {
-        let stop = self.end.as_ref().and_then(|end| end.meter.as_ref()).unwrap_or(&self.meter).stop;
+        let stop = self.end.as_ref().and_then(|end| end.meter.as_ref()).map_or(self.meter.stop, |(stop, _)| *stop);
         self.end.as_ref().is_some_and(|end| end.when.at == said.when.at || (end.when.odd && said.when.odd))
             && stop.map(|s| s.wh) == said.meter
     }
@@ -361,7 +361,12 @@ impl Known {
     fn session(&self) -> ChargingSession {
         let mut remarks = BTreeSet::new();
         let end = self.end.as_ref();
-        let meter = end.and_then(|end| end.meter.as_ref()).unwrap_or(&self.meter);
+        let mut meter = Cow::Borrowed(&self.meter);
+        if let Some((stop, samples)) = end.and_then(|end| end.meter.as_ref()) {
+            let meter = meter.to_mut();
+            meter.stop = *stop;
+            samples.iter().for_each(|(quantity, sample)| meter.add(Quantity::ALL[*quantity % Quantity::ALL.len()], *sample));
+        }
         let earliest = meter.moments().chain(self.earliest).min();
         let mut odd = self.odd || end.is_some_and(|end| end.when.odd);
         // Charging is billed from the beginning of the transaction, also if the driver was authorised later: the place was taken.
@@ -390,8 +395,10 @@ impl Known {
 
         let mut readings = vec![Reading { at: started, wh: Decimal::ZERO }];
         for reading in measured.readings {
-            match readings.last_mut() {
-                Some(last) if last.at == reading.at && (last.wh == reading.wh || last.at > started) => *last = reading,
+            // One for each moment; but what was taken at the beginning is not zero, and waits for the next.
+            match &mut readings[..] {
+                [.., last] if last.at == reading.at && last.wh == reading.wh => {}
+                [_, .., last] if last.at == reading.at || last.at == started => *last = reading,
                 _ => readings.push(reading),
             }
         }

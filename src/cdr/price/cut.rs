@@ -107,9 +107,9 @@ fn candidates(course: &Course, tariff: &Tariff, zone: Tz) -> Result<Vec<(i64, i6
             [restrictions.min_duration, restrictions.max_duration].into_iter().flatten().map(|lasted| course.start.saturating_add(lasted)),
         );
         minutes.extend([restrictions.start_time, restrictions.end_time].into_iter().flatten().map(i64::from));
-        if restrictions.start_date.is_some() || restrictions.end_date.is_some() || !restrictions.days.is_empty() {
-            minutes.insert(0);
-        }
+        // At midnight the date changes, and a start without an end ends.
+        let clock = restrictions.start_time.is_some() || restrictions.start_date.is_some() || restrictions.end_date.is_some();
+        minutes.extend((clock || restrictions.end_time.is_some() || !restrictions.days.is_empty()).then_some(0));
     }
     if tariff.prices(Dimension::Time) || tariff.prices(Dimension::ParkingTime) {
         seconds.extend(course.idle.iter().flat_map(|(from, to)| [*from, *to]));
