@@ -2,6 +2,7 @@
 
 mod cdr;
 mod emsp;
+mod ocpi;
 
 use crate::clock;
 use crate::config::{Config, Flags};
@@ -70,6 +71,13 @@ enum Command {
     /// Hand an e-MSP the key of its codes; at the e-MSP, tell which customer each CDR is for.
     #[command(subcommand)]
     Emsp(emsp::Emsp),
+    /// Exchange credentials with OCPI parties, and list them.
+    Ocpi {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: ocpi::Action,
+    },
     /// See it work: a gateway, a central system, an e-MSP and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked.
@@ -191,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Emsp(command) => emsp::run(command),
+        Command::Ocpi { options, action } => ocpi::run(options, action),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

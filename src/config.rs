@@ -18,6 +18,9 @@ use std::time::Duration;
 /// The bytes of an OCPP frame that may be allowed at most, whatever the file says.
 const MOST_FRAME_BYTES: u64 = 16 << 20;
 
+/// The charge-point operator's name where none is given.
+const CPO_NAME: &str = "Charge point operator";
+
 /// Where the central system is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamConfig {
@@ -67,6 +70,10 @@ pub struct OcpiConfig {
     pub url: String,
     /// The central system's own OCPI: its versions URL and the file of the token it is called with.
     pub csms: Option<(String, PathBuf)>,
+    /// The party that we are there: the charge-point operator.
+    pub cpo: Party,
+    /// Its name.
+    pub name: String,
 }
 
 /// A configuration without mistakes.
@@ -239,7 +246,7 @@ fn policy_text(reader: &mut Reader<'_>, policy: String) -> String {
 
 fn billing(reader: &mut Reader<'_>) -> Option<BillingConfig> {
     let party = reader.text("cpo.party", None);
-    let name = reader.text("cpo.name", Some("Charge point operator")).unwrap_or_default();
+    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
     let zone = reader.text("cpo.time_zone", Some("Europe/Amsterdam")).unwrap_or_default();
     let zone = zone.parse().unwrap_or_else(|_| {
         reader.mistake("cpo.time_zone", "is no IANA time zone, such as Europe/Amsterdam");
@@ -252,6 +259,7 @@ fn billing(reader: &mut Reader<'_>) -> Option<BillingConfig> {
     let keep_days = reader.number("billing.keep_days", 400, 1, 4000);
     let least_wh = reader.number("billing.least_wh", 1, 0, 1_000_000);
     let cpo = party.as_deref().map(Party::parse);
+    // Told here once, for CDRs and the OCPI surface alike.
     if cpo == Some(None) {
         reader.mistake("cpo.party", "must be a country and a party id, such as NL-CPO");
     }
@@ -275,7 +283,12 @@ fn ocpi(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<OcpiConfig> {
     reader.text("ocpi.listen", None)?;
     let listen = reader.address("ocpi.listen", "127.0.0.1:9300");
     let url = url.unwrap_or_else(|| format!("http://{listen}/ocpi"));
-    Some(OcpiConfig { listen, url, csms: csms_url.zip(csms_token) })
+    let party = reader.text("cpo.party", None);
+    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
+    if party.is_none() {
+        reader.mistake("ocpi.listen", "needs cpo.party beside it");
+    }
+    Some(OcpiConfig { listen, url, csms: csms_url.zip(csms_token), cpo: Party::parse(&party?)?, name })
 }
 
 /// An `https://` address, or `http://` where that is allowed, without a slash at its end.

@@ -101,6 +101,21 @@ impl Metrics {
         gauge!("sluis_billing_stuck").set(f64::from(u8::from(stuck)));
     }
 
+    /// A request of an OCPI party, by closed words.
+    pub(crate) fn ocpi(&self, module: &'static str, method: &'static str, class: &'static str) {
+        counter!("ocpi_requests_total", "module" => module, "method" => method, "status_class" => class).increment(1);
+    }
+
+    /// An e-MSP asked what a code stands for.
+    pub(crate) fn ocpi_resolved(&self, found: bool) {
+        counter!("ocpi_resolves_total", "outcome" => if found { "found" } else { "unknown" }).increment(1);
+    }
+
+    /// An OCPI party could not connect: there were too many connections.
+    pub(crate) fn ocpi_refused(&self) {
+        counter!("ocpi_connections_refused_total").increment(1);
+    }
+
     /// What the store holds.
     pub(crate) fn store(&self, vault_records: u64, journal_rows: u64, in_trouble: bool) {
         gauge!("sluis_vault_records").set(vault_records as f64);

@@ -11,10 +11,13 @@ use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::metrics::Metrics;
-use crate::ocpi::client::Client;
+use crate::ocpi::client::{Client, Trouble};
 use crate::ocpi::directory::Directory;
+use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
 use crate::store::{Op, Store, StoreError};
+use crate::vault::tokens::EmspToken;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +58,10 @@ pub struct Serving {
     pub admin: SocketAddr,
     /// The gateway itself.
     pub gateway: Arc<Gateway>,
+    /// Where OCPI parties call.
+    pub ocpi: Option<SocketAddr>,
     delivering: Option<Delivering>,
+    surface: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
@@ -76,12 +82,20 @@ impl Serving {
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
         let doorbell = Doorbell::new();
-        let delivery = delivery(config, &custody, doorbell).map_err(StartError::Config)?;
+        let delivery = delivery(config, &custody, doorbell.clone()).map_err(StartError::Config)?;
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
+        let errands = Arc::new(Errands { delivery: delivery.clone(), doorbell });
+        let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;
+        let surface = Surface::open(config, Arc::clone(&custody), client, errands, metrics.clone()).map_err(StartError::Config)?;
         let listener = bind("listen", config.listen).await?;
         let admin_listener = bind("admin", config.admin).await?;
         let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let (listen, admin) = (address(&listener, config.listen), address(&admin_listener, config.admin));
+        let surface = match (surface, &config.ocpi) {
+            (Some(surface), Some(ocpi)) => Some((surface, bind("ocpi.listen", ocpi.listen).await?)),
+            _ => None,
+        };
+        let ocpi = surface.as_ref().and_then(|(_, listener)| listener.local_addr().ok());
         let observes = rules.mode == Mode::Observe;
         metrics.describe(&rules.name, observes, config.allow_plaintext);
         tracing::info!(policy = rules.name, %listen, %admin, "sluis is open");
@@ -112,6 +126,13 @@ impl Serving {
         let plaintext = config.allow_plaintext;
         let condition = Arc::new(Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext, delivery: delivery.clone() });
         let delivering = delivery.map(|delivery| delivery.start());
+        let surface = surface.map(|(surface, listener)| {
+            let (stop, stopped) = oneshot::channel::<()>();
+            let serving = Arc::new(surface).serve(listener, async {
+                let _ = stopped.await;
+            });
+            (stop, tokio::spawn(serving))
+        });
         let pages = tokio::spawn(async move {
             let _ = axum::serve(admin_listener, admin::router(condition)).await;
         });
@@ -127,7 +148,7 @@ impl Serving {
             .await;
         });
         let others = [pages, upkeep].into_iter().chain(billing).collect();
-        Ok(Self { listen, admin, gateway, delivering, stop: Some(stop), serving, others })
+        Ok(Self { listen, admin, gateway, ocpi, delivering, surface, stop: Some(stop), serving, others })
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
@@ -141,7 +162,13 @@ impl Serving {
                 delivering.stop(limit).await;
             }
         };
-        let _ = tokio::join!(&mut self.serving, delivered);
+        let answered = async {
+            if let Some((stop, serving)) = self.surface.take() {
+                let _ = stop.send(());
+                let _ = serving.await;
+            }
+        };
+        let _ = tokio::join!(&mut self.serving, delivered, answered);
         for other in self.others {
             other.abort();
             let _ = other.await;
@@ -239,14 +266,48 @@ fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Resu
         return Ok(None);
     }
     let directory = Directory::read(Arc::clone(custody), config)?;
-    // A CA of the operator's own vouches for the other machines it talks to as well. Without any, a call over TLS fails as unreachable.
-    let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.ca_file.as_deref());
-    let tls = client_tls(ca_file, "ocpi", false).map_err(|why| vec![why])?;
-    let client = Client::new(tls, config.billing.as_ref().map(|billing| billing.cpo), config.allow_plaintext);
+    let client = ocpi_client(config).map_err(|why| vec![why])?;
     let recipients = config.recipients();
     let custody = Arc::clone(custody);
     let parts = Parts { custody, client, directory, recipients, doorbell, pace: Pace::default(), clock: Arc::new(clock::now) };
     Ok(Some(Delivery::new(parts)))
+}
+
+/// Calls parties of OCPI.
+///
+/// # Errors
+/// What is wrong with the CA file, by its key.
+pub fn ocpi_client(config: &Config) -> Result<Client, String> {
+    // A CA of the operator's own vouches for the other machines it talks to as well. Without any, a call over TLS fails as unreachable.
+    let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.ca_file.as_deref());
+    let tls = client_tls(ca_file, "ocpi", false)?;
+    let us = config.ocpi.as_ref().map(|ocpi| ocpi.cpo).or(config.billing.as_ref().map(|billing| billing.cpo));
+    Ok(Client::new(tls, us, config.allow_plaintext))
+}
+
+/// What the OCPI surface has delivery do.
+struct Errands {
+    delivery: Option<Delivery>,
+    doorbell: Doorbell,
+}
+
+impl server::Errands for Errands {
+    fn ask<'a>(&'a self, token: &'a EmspToken, location: Option<&'a Value>) -> server::Asking<'a> {
+        Box::pin(async move {
+            match &self.delivery {
+                Some(delivery) => delivery.authorize(token, location).await,
+                None => Err(Trouble::NoWay),
+            }
+        })
+    }
+
+    fn tokens_changed(&self) {
+        self.doorbell.tokens();
+    }
+
+    fn parties_changed(&self) {
+        self.doorbell.parties();
+    }
 }
 
 /// Makes the dialler; reads the CA file.

@@ -153,7 +153,10 @@ fn by_configuration(emsp: &EmspConfig, token: Sensitive<String>) -> Peer {
 }
 
 /// The token in a file: U+0021 to U+007E, at most 64 characters; white space around it is not part of it.
-fn token(path: &Path) -> Result<Sensitive<String>, &'static str> {
+///
+/// # Errors
+/// Why not, in words that hold nothing of it.
+pub(crate) fn token(path: &Path) -> Result<Sensitive<String>, &'static str> {
     let text = std::fs::read_to_string(path).map(Sensitive::new).map_err(|_| "cannot be read")?;
     let token = text.expose().trim(); // looked at, and put back into custody
     let fits = !token.is_empty() && token.len() <= LONGEST_TOKEN && token.bytes().all(|byte| (0x21..0x7f).contains(&byte));

@@ -3,6 +3,9 @@
 use crate::custody::{Custody, SecretError};
 use crate::recipient::{Ocpi, Party};
 use crate::secret::Sensitive;
+use crate::store::Op;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
@@ -90,6 +93,80 @@ impl Peers {
     pub async fn keep(&self, peer: &Peer) -> Result<(), SecretError> {
         self.custody.keep_secret(&name(peer.who), &written(peer)).await
     }
+
+    /// Forgets a party: nothing opens for it any more, and it is called no more. Durable when it returns.
+    ///
+    /// # Errors
+    /// It is not forgotten.
+    pub async fn forget(&self, who: Who) -> Result<(), SecretError> {
+        Ok(self.custody.store().commit(vec![Op::SecretDrop(name(who)), Op::SecretDrop(offer(who))]).await?)
+    }
+
+    /// Offers a party a token in an exchange that we begin, beside the one that it has. Durable when it returns.
+    ///
+    /// # Errors
+    /// It is not offered.
+    pub async fn offer(&self, who: Who, token: &Sensitive<String>) -> Result<(), SecretError> {
+        self.custody.keep_secret(&offer(who), token).await
+    }
+
+    /// Takes an offer back, or away once it is the party's token.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn withdraw(&self, who: Who) -> Result<(), SecretError> {
+        Ok(self.custody.store().commit(vec![Op::SecretDrop(offer(who))]).await?)
+    }
+
+    /// The token that a party is offered.
+    ///
+    /// # Errors
+    /// The row does not open, or the store failed.
+    pub fn offered(&self, who: Who) -> Result<Option<Sensitive<String>>, SecretError> {
+        self.custody.secret(&offer(who))
+    }
+
+    /// Remembers that a party has registered with a CREDENTIALS_TOKEN_A: it opens nothing any more. Another one may be given.
+    ///
+    /// # Errors
+    /// It is not remembered.
+    pub async fn spend(&self, who: Who, digest: &[u8; 16]) -> Result<(), SecretError> {
+        self.custody.keep_secret(&spent(who), &Sensitive::new(hex(digest))).await
+    }
+
+    /// Whether a party has registered with the CREDENTIALS_TOKEN_A of this digest.
+    ///
+    /// # Errors
+    /// The row does not open, or the store failed.
+    pub fn is_spent(&self, who: Who, digest: &[u8; 16]) -> Result<bool, SecretError> {
+        let last = self.custody.secret(&spent(who))?;
+        Ok(last.is_some_and(|last| *last.expose() == hex(digest))) // a digest, compared with a digest
+    }
+
+    /// A keyed digest of a credentials token: it is looked up by this.
+    pub fn digest(&self, token: &Sensitive<String>) -> [u8; 16] {
+        self.custody.keys.blind("ocpi token", &[token.expose().as_bytes()]) // into a MAC
+    }
+
+    /// A new credentials token: 43 characters of base64url, 256 random bits.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn new_token(&self) -> Result<Sensitive<String>, SecretError> {
+        Ok(Sensitive::new(URL_SAFE_NO_PAD.encode(self.custody.random::<32>()?)))
+    }
+}
+
+fn offer(who: Who) -> String {
+    format!("ocpi offer {who}")
+}
+
+fn spent(who: Who) -> String {
+    format!("ocpi spent {who}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name(who: Who) -> String {

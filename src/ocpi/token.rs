@@ -12,7 +12,7 @@ use crate::vault::tokens::{EmspToken, TokenCodes};
 use serde_json::{Map, Value, json};
 
 /// Token types of OCPI 2.2.1, and EMAID of 2.3.0.
-const KINDS: [&str; 5] = ["AD_HOC_USER", "APP_USER", "EMAID", "OTHER", "RFID"];
+pub(super) const KINDS: [&str; 5] = ["AD_HOC_USER", "APP_USER", "EMAID", "OTHER", "RFID"];
 const WHITELISTS: [&str; 4] = ["ALWAYS", "ALLOWED", "ALLOWED_OFFLINE", "NEVER"];
 
 impl EmspToken {

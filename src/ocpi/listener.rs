@@ -1,0 +1,106 @@
+//! The sockets below the surface: so many connections, each bounded in time and size.
+
+use super::envelope::Outcome;
+use super::server::Surface;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Connections at a time: many e-MSPs hold a few each. Those beyond are closed at once.
+pub(super) const CONNECTIONS: usize = 512;
+/// Bytes of a body: a credentials object of a platform with a hundred roles, and many times a token.
+pub(super) const BODY: usize = 64 << 10;
+/// Bytes of a request's head.
+const HEAD: usize = 16 << 10;
+/// Until a request's head is there, idle time before it included.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Until its body is there.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection lives; the request that is under way then may end.
+const LIFE: Duration = Duration::from_secs(600);
+/// How long the last request of a connection may take: an exchange of credentials fetches two documents.
+const LAST: Duration = Duration::from_secs(150);
+/// How long requests under way may take when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often old references are swept.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+impl Surface {
+    /// Serves until `stop` is done, then lets the requests under way end.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()> + Send) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let (closing, _) = watch::channel(false);
+        let mut talks = JoinSet::new();
+        let mut sweep = tokio::time::interval(SWEEP);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                _ = sweep.tick() => self.sweep().await,
+                _ = talks.join_next(), if !talks.is_empty() => {}
+                accepted = listener.accept() => {
+                    let Ok((socket, from)) = accepted else {
+                        // Out of descriptors, or the caller is gone already: not at full speed.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    };
+                    match Arc::clone(&places).try_acquire_owned() {
+                        Ok(place) => {
+                            let (surface, closing) = (Arc::clone(&self), closing.subscribe());
+                            talks.spawn(async move {
+                                talk(surface, socket, from.ip(), closing).await;
+                                drop(place);
+                            });
+                        }
+                        Err(_) => self.refused_connection(),
+                    }
+                }
+            }
+        }
+        closing.send_replace(true);
+        let ended = async { while talks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DRAIN, ended).await;
+        talks.shutdown().await;
+    }
+
+    async fn hear(&self, from: IpAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY).collect()).await {
+            Ok(Ok(body)) => self.answer(from, Request::from_parts(head, body.to_bytes())).await,
+            // Too big, too slow or broken off: nothing of it was read.
+            _ => self.respond(Outcome::no_json(), &head.headers),
+        }
+    }
+}
+
+async fn talk(surface: Arc<Surface>, socket: TcpStream, from: IpAddr, mut closing: watch::Receiver<bool>) {
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(|request| {
+        let surface = Arc::clone(&surface);
+        async move { Ok::<_, Infallible>(surface.hear(from, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(LIFE) => {}
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(LAST, connection).await;
+}
