@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cdr;
+mod emsp;
 mod ocpi;
 
 use crate::clock;
@@ -67,6 +68,9 @@ enum Command {
         #[command(subcommand)]
         action: cdr::Cdr,
     },
+    /// Hand an e-MSP the key of its codes; at the e-MSP, tell which customer each CDR is for.
+    #[command(subcommand)]
+    Emsp(emsp::Emsp),
     /// Exchange credentials with OCPI parties, and list them.
     Ocpi {
         #[command(flatten)]
@@ -193,8 +197,9 @@ pub fn main() -> ExitCode {
         }),
         Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
         Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
-        Command::Ocpi { options, action } => ocpi::run(options, action),
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
+        Command::Emsp(command) => emsp::run(command),
+        Command::Ocpi { options, action } => ocpi::run(options, action),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

@@ -1,10 +1,11 @@
-//! `sluis demo`: a small world to run the gateway in. A dozen made-up stations, a central system and an e-MSP in one process, real sockets
-//! through the real gateway, and a screen that shows what becomes of each kind of frame. In the end it searches everything the central system
-//! received and everything the gateway wrote for every identifier of that world.
+//! `sluis demo`: a small world to run the gateway in. A dozen made-up stations, a central system and two e-MSPs in one process, real sockets
+//! through the real gateway, and a screen that shows what becomes of each kind of frame, and of each session a bill. In the end it searches
+//! everything the central system and the e-MSPs received and everything the gateway wrote for every identifier of that world.
 //!
 //! What it knows of the gateway it knows from outside: both ends of every line report what they sent and what they received. Messages of 1.6 and 2.0.1
 //! are worded by `rust-ocpp`; no frame of the gateway ever goes through its types.
 
+mod bills;
 mod books;
 mod cast;
 mod csms;
@@ -13,6 +14,7 @@ mod emsp;
 mod leaks;
 mod ledger;
 mod messages;
+mod papers;
 mod screen;
 mod station;
 mod summary;

@@ -19,6 +19,7 @@
 
 mod derive;
 mod epochs;
+mod share;
 
 use crate::identity::{Class, Codes, Epoch, Identifier};
 use crate::pseudonym::{Alphabet, CSMS_LENGTH, EMSP_LENGTH, Pseudonym};
@@ -26,6 +27,7 @@ use crate::seal::{Kek, WrappingKey};
 use arc_swap::ArcSwap;
 use derive::DomainKeys;
 pub use epochs::{EpochKey, KeyError, LIVE_EPOCHS, StandingKey};
+pub use share::{DomainShare, LONGEST_SHARE, ShareError};
 use std::fmt;
 use std::sync::Arc;
 

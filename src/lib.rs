@@ -30,8 +30,10 @@
 //! # The rooms
 //!
 //! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`].
-//! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
-//! [`ocpi`] (parties, their tokens and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS), [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; and, behind the cargo feature of its name, `demo`: a small world to run it in.
+//! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`], [`billing`],
+//! [`ocpi`] (parties, their tokens and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS), [`metrics`], [`admin`], [`serve`] (all
+//! of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the cargo feature of its name, `demo`: a
+//! small world to run it in.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
@@ -45,6 +47,7 @@ pub mod custody;
 pub mod delivery;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod emsp;
 pub mod gateway;
 pub mod identity;
 pub mod journal;

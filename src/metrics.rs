@@ -79,21 +79,6 @@ impl Metrics {
         counter!("ocpp_accept_failures_total").increment(1);
     }
 
-    /// A request of an OCPI party, by closed words.
-    pub(crate) fn ocpi(&self, module: &'static str, method: &'static str, class: &'static str) {
-        counter!("ocpi_requests_total", "module" => module, "method" => method, "status_class" => class).increment(1);
-    }
-
-    /// An e-MSP asked what a code stands for.
-    pub(crate) fn ocpi_resolved(&self, found: bool) {
-        counter!("ocpi_resolves_total", "outcome" => if found { "found" } else { "unknown" }).increment(1);
-    }
-
-    /// An OCPI party could not connect: there were too many connections.
-    pub(crate) fn ocpi_refused(&self) {
-        counter!("ocpi_connections_refused_total").increment(1);
-    }
-
     /// A fact that belongs to no charging session.
     pub(crate) fn stray(&self, reason: &'static str) {
         counter!("sluis_billing_strays_total", "reason" => reason).increment(1);
@@ -114,6 +99,21 @@ impl Metrics {
         }
         gauge!("sluis_billing_lag_facts").set(lag as f64);
         gauge!("sluis_billing_stuck").set(f64::from(u8::from(stuck)));
+    }
+
+    /// A request of an OCPI party, by closed words.
+    pub(crate) fn ocpi(&self, module: &'static str, method: &'static str, class: &'static str) {
+        counter!("ocpi_requests_total", "module" => module, "method" => method, "status_class" => class).increment(1);
+    }
+
+    /// An e-MSP asked what a code stands for.
+    pub(crate) fn ocpi_resolved(&self, found: bool) {
+        counter!("ocpi_resolves_total", "outcome" => if found { "found" } else { "unknown" }).increment(1);
+    }
+
+    /// An OCPI party could not connect: there were too many connections.
+    pub(crate) fn ocpi_refused(&self) {
+        counter!("ocpi_connections_refused_total").increment(1);
     }
 
     /// What the store holds.

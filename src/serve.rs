@@ -123,9 +123,8 @@ impl Serving {
             pulse: Arc::new(Pulse::new(clock::now())),
         });
         let pulse = billing.as_ref().map(|billing| Arc::clone(&billing.pulse));
-        let condition =
-            Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext: config.allow_plaintext, delivery: delivery.clone() };
-        let condition = Arc::new(condition);
+        let plaintext = config.allow_plaintext;
+        let condition = Arc::new(Now { gateway: Arc::clone(&gateway), pulse: pulse.clone(), plaintext, delivery: delivery.clone() });
         let delivering = delivery.map(|delivery| delivery.start());
         let surface = surface.map(|(surface, listener)| {
             let (stop, stopped) = oneshot::channel::<()>();

@@ -49,7 +49,7 @@ pub(super) struct Verdict {
     pub(super) places: Vec<(&'static str, u64, u64)>,
     /// What leaked, in words.
     pub(super) leaks: Vec<String>,
-    /// Of how many identifiers the stations have shown their sockets how many.
+    /// Of how many identifiers how many were said by the stations or by the e-MSPs that own them.
     pub(super) shown: usize,
     pub(super) all: usize,
 }
@@ -204,6 +204,22 @@ impl Ledger {
     /// How an upgrade request of the gateway arrived at the central system.
     pub(super) fn handshake(&self, request: &[u8]) {
         self.with(|inner| inner.search.look(&self.finder, AT_CSMS, request));
+    }
+
+    /// What an e-MSP received: the head and the body of a request.
+    pub(super) fn at_emsp(&self, place: &'static str, request: &[u8]) {
+        self.with(|inner| inner.search.look(&self.finder, place, request));
+    }
+
+    /// What an e-MSP told the gateway of its own customers: where their contracts must be found, else the check would prove nothing of them.
+    pub(super) fn told_by_emsp(&self, tokens: &[u8]) {
+        self.with(|inner| inner.control.look(&self.finder, "the e-MSPs' own tokens", tokens));
+    }
+
+    /// The code that the central system was given for a card, in any spelling.
+    pub(super) fn code_of(&self, card: &str) -> Option<String> {
+        let card = cast::bare(card);
+        self.with(|inner| inner.cards.iter().find(|(_, known)| **known == card).map(|(code, _)| code.clone()))
     }
 
     /// Searches the files of a directory.

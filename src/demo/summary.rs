@@ -1,16 +1,14 @@
-//! The end of the demo: what an e-MSP could bill, what was counted, and the check that nothing leaked.
+//! The end of the demo: what the e-MSPs bill, what was counted, and the check that nothing leaked.
 
+use super::bills::Bills;
 use super::cast::UNITS;
-use super::emsp;
 use super::ledger::{Counts, Ledger, Verdict};
 use super::screen::{Ink, Screen};
 use super::wire::Trouble;
-use super::world::World;
+use super::world::{WAITING, World};
 use crate::ocpp::{Side, Version};
+use rust_decimal::Decimal;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-
-/// Sessions listed at most: a demo that ran all night has many.
-const MAX_LISTED: usize = 24;
 
 /// The ledger that the log of this process goes to.
 static LOG: OnceLock<RwLock<Arc<Ledger>>> = OnceLock::new();
@@ -43,53 +41,51 @@ impl std::io::Write for Tap {
 pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     let World { ledger, csms, data, played, .. } = &world;
     let ours = |station: &str| UNITS.iter().any(|unit| unit.id == station);
+    ledger.say(|screen| screen.heading(WAITING));
+    let bills = Bills::gather(&world).await?;
     ledger.metrics(&world.metrics().await?);
-    let (billable, customers) = (emsp::sessions(&world.gateway.gateway.custody)?, emsp::customers(&world.gateway.gateway.custody)?);
     let sales = csms.sales();
     ledger.files(data).map_err(|e| Trouble::Surroundings("a file of the gateway cannot be read", e.to_string()))?;
     let (counts, unanswered) = (ledger.counts(), ledger.unanswered());
     let ended: Vec<_> = sales.iter().filter(|sale| ours(&sale.station)).collect();
-    let billed: i64 = ended.iter().filter_map(|sale| Some(sale.to? - sale.from)).sum();
-    let kept: Vec<_> = billable.iter().filter(|session| ours(&session.station)).collect();
-    let journalled: i64 = kept.iter().filter_map(|session| session.energy()).sum();
-    let same_drivers = sorted(kept.iter().map(|session| &session.code)) == sorted(ended.iter().map(|sale| &sale.code));
+    let mut named: Vec<String> = ended.iter().map(|sale| sale.code.clone()).collect();
+    named.sort();
+    let sold: i64 = ended.iter().filter_map(|sale| Some(sale.to? - sale.from)).sum();
+    let measured: i64 = played.charged.iter().map(|charged| charged.energy).sum();
     let (drivers, codes) = ledger.drivers();
-    let sold = ended.iter().filter(|sale| sale.to.is_some()).count();
-    let (ledger, played, data) = (Arc::clone(ledger), *played, data.clone());
+    let closed = ended.iter().filter(|sale| sale.to.is_some()).count();
+    let sessions = played.charged.len();
+    let (ledger, played, data) = (Arc::clone(ledger), played.clone(), data.clone());
     ledger.say(|screen| {
-        screen.heading("What an e-MSP could bill, from what the gateway kept, knowing only its own customers' codes:");
-        for session in billable.iter().take(MAX_LISTED) {
-            let customer = customers.get(&session.code).map_or("another e-MSP's customer", |_| "customer ");
-            let number = customers.get(&session.code).copied().unwrap_or_default();
-            let (from, to) = (session.from.get(..16).unwrap_or("?").replace('T', " "), session.to.get(11..16).unwrap_or("?"));
-            let line = format!("  {from} – {to} {:>8} kWh   {customer}{number}", kwh(session.energy().unwrap_or_default()));
-            screen.line(&[(Ink::Plain, "  "), (Ink::Code, &session.code), (Ink::Plain, &line)]);
-        }
-        if billable.len() > MAX_LISTED {
-            screen.text(&format!("  … and {} more", billable.len() - MAX_LISTED));
-        }
-        count(screen, &counts, sold);
+        bills.show(screen);
+        count(screen, &counts, closed, &bills.counted());
     });
     world.gateway.stop().await;
     // Once more, now that all is written that ever will be, and the log has its last line.
     ledger.files(&data).map_err(|e| Trouble::Surroundings("a file of the gateway cannot be read", e.to_string()))?;
     let Verdict { places, leaks, shown, all } = ledger.searched();
-    let checks = [
+    let mut checks = vec![
         (
             leaks.is_empty(),
-            format!("nothing leaked: {} of {all} identifiers were found outside the stations' own sockets, in any spelling", leaks.len()),
+            format!("nothing leaked: {} of {all} identifiers were found outside their owners' own sockets, in any spelling", leaks.len()),
         ),
-        (shown == all, format!("the search finds what is there: {shown} of {all} identifiers found in what the stations sent")),
-        (sold == played.sessions && ended.len() == sold, format!("{sold} of {} sessions ended at the central system", played.sessions)),
         (
-            billed == played.energy && journalled == played.energy && same_drivers,
+            shown == all,
+            format!("the search finds what is there: {shown} of {all} identifiers found in what stations and e-MSPs said themselves"),
+        ),
+        (closed == sessions && ended.len() == closed, format!("{closed} of {sessions} sessions ended at the central system")),
+        (
+            sold == measured && bills.energy() == Decimal::new(measured, 3) && bills.drivers() == named,
             format!(
-                "kWh measured at the stations {}, billed by the central system {}, kept for billing {}",
-                kwh(played.energy),
-                kwh(billed),
-                kwh(journalled)
+                "kWh measured at the stations {}, counted by the central system {}, in CDRs {:.3}",
+                kwh(measured),
+                kwh(sold),
+                bills.energy()
             ),
         ),
+    ];
+    checks.extend(bills.checks(&played.charged));
+    checks.extend([
         (
             drivers == codes && drivers > 0,
             format!("{drivers} drivers have {codes} codes: one each, at every station, in every version and spelling"),
@@ -106,7 +102,7 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
             played.guesses_refused == played.guesses && counts.guessed == 0,
             format!("{} of {} guessed card numbers refused: the central system learns no pairing", played.guesses_refused, played.guesses),
         ),
-    ];
+    ]);
     ledger.say(|screen| {
         screen.heading("Searched for every card, contract, serial and SIM number, as text, in hexadecimal and in base64:");
         for (place, pieces, bytes) in &places {
@@ -124,13 +120,7 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     Ok(checks.iter().all(|(kept, _)| *kept))
 }
 
-fn sorted<'a>(codes: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
-    let mut codes: Vec<_> = codes.collect();
-    codes.sort();
-    codes
-}
-
-fn count(screen: &mut Screen, counts: &Counts, sessions: usize) {
+fn count(screen: &mut Screen, counts: &Counts, sessions: usize, cdrs: &str) {
     let of = |version| UNITS.iter().filter(|unit| unit.version == version).count();
     let stations: Vec<String> = Version::ALL.iter().map(|v| format!("{} of OCPP {}", of(*v), v.number())).collect();
     let [station, csms] = [Side::Station as usize, Side::Csms as usize];
@@ -138,6 +128,7 @@ fn count(screen: &mut Screen, counts: &Counts, sessions: usize) {
     screen.heading("Counted");
     screen.text(&format!("  stations              {}", stations.join(", ")));
     screen.text(&format!("  sessions              {sessions}"));
+    screen.text(&format!("  CDRs                  {cdrs}"));
     screen.text(&format!(
         "  frames up             {} sent by stations, {} reached the central system",
         counts.sent[station], counts.received[csms]

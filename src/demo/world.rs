@@ -1,17 +1,20 @@
 //! The director: opens the gateway and everything around it, has the sessions played, and tells in the end whether all went as promised.
 
 use super::Options;
+use super::bills::{Bills, Charged};
 use super::books::Order;
-use super::cast::{Habit, UNITS, Unit};
+use super::cast::{EMSPS, Habit, Token, UNITS, Unit};
 use super::csms::Csms;
+use super::emsp::Emsp;
 use super::leaks::Finder;
 use super::ledger::Ledger;
 use super::screen::{Ink, Screen};
 use super::station::{self, Cue, Pace, Stage};
 use super::wire::{PATIENCE, Trouble};
-use super::{cast, summary};
+use super::{cast, papers, summary};
 use crate::config::{Config, Flags};
 use crate::ocpp::Version;
+use crate::recipient::Party;
 use crate::serve::{Serving, StartError};
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -25,15 +28,16 @@ use tokio::task::JoinSet;
 /// Milliseconds between two frames of a station before the live view, and in it.
 const BRISK: u64 = 40;
 const SLOW: u64 = 250;
+/// Said while the last bills are on their way.
+pub(super) const WAITING: &str = "The sessions have ended. The gateway makes the bills and delivers the last of them …";
 /// Between two sessions of the live view.
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// What was promised and played.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Played {
-    pub(super) sessions: usize,
-    /// What the stations' meters measured, in Wh.
-    pub(super) energy: i64,
+    /// Who charged, and what the stations' meters measured.
+    pub(super) charged: Vec<Charged>,
     pub(super) remote_starts: u64,
     pub(super) guesses: u64,
     pub(super) guesses_refused: u64,
@@ -43,6 +47,7 @@ pub(super) struct Played {
 pub(super) struct World {
     pub(super) ledger: Arc<Ledger>,
     pub(super) csms: Arc<Csms>,
+    pub(super) emsps: Vec<Arc<Emsp>>,
     pub(super) gateway: Serving,
     pub(super) data: PathBuf,
     pub(super) played: Played,
@@ -64,13 +69,21 @@ pub(super) async fn play(options: &Options) -> Result<bool, Trouble> {
 async fn perform(options: &Options, ledger: Arc<Ledger>, data: &Path) -> Result<bool, Trouble> {
     summary::listen_to_the_log(&ledger);
     let (csms, port) = Csms::start(Arc::clone(&ledger)).await?;
-    let gateway = open(options, port, data).await?;
+    let (mut emsps, mut doors) = (Vec::new(), Vec::new());
+    for place in 0..EMSPS.len() {
+        let (emsp, door) = Emsp::start(place, Arc::clone(&ledger)).await?;
+        emsps.push(emsp);
+        doors.push(door);
+    }
+    let papers = papers::write(data, &doors)?;
+    let gateway = open(options, port, data, &papers).await?;
     ledger.say(|screen| introduce(screen, &gateway, policy(options)));
     let pace = Arc::new(AtomicU64::new(if options.once { 0 } else { BRISK }));
     let played = Played::default();
-    let mut world = World { ledger, csms, gateway, data: data.to_owned(), played, pace, stages: Vec::new() };
+    let mut world = World { ledger, csms, emsps, gateway, data: data.to_owned(), played, pace, stages: Vec::new() };
     tokio::select! {
         rounds = async {
+            world.agree().await?;
             world.connect().await?;
             world.first_round().await?;
             world.second_round().await
@@ -98,7 +111,7 @@ fn scratch() -> Result<PathBuf, Trouble> {
 }
 
 /// Opens the real gateway, configured as `sluis serve` would be, and deaf to the environment.
-async fn open(options: &Options, csms: u16, data: &Path) -> Result<Serving, Trouble> {
+async fn open(options: &Options, csms: u16, data: &Path, papers: &Path) -> Result<Serving, Trouble> {
     let start = async |listen: &str| {
         let values = vec![
             ("listen", listen.to_owned()),
@@ -107,7 +120,7 @@ async fn open(options: &Options, csms: u16, data: &Path) -> Result<Serving, Trou
             ("policy", policy(options).to_owned()),
             ("data_dir", data.join("data").to_string_lossy().into_owned()),
         ];
-        let config = Config::read(&Flags { config: None, values }, &|_| None).map_err(StartError::Config)?;
+        let config = Config::read(&Flags { config: Some(papers.to_owned()), values }, &|_| None).map_err(StartError::Config)?;
         Serving::start(&config).await
     };
     let wish = options.listen.clone().unwrap_or_else(|| if options.once { "127.0.0.1:0" } else { "127.0.0.1:9000" }.to_owned());
@@ -126,9 +139,13 @@ async fn open(options: &Options, csms: u16, data: &Path) -> Result<Serving, Trou
 }
 
 fn introduce(screen: &mut Screen, gateway: &Serving, policy: &str) {
-    screen.line(&[(Ink::Bold, "sluis demo"), (Ink::Plain, ": charging stations, their central system, and the gateway between them")]);
+    screen.line(&[
+        (Ink::Bold, "sluis demo"),
+        (Ink::Plain, ": charging stations, their central system, two e-MSPs, and the gateway between them"),
+    ]);
     screen.text("");
     screen.text(&format!("  stations ──▶ gateway ({}, policy {policy}) ──▶ central system", gateway.listen));
+    screen.text("                  └── a bill for each session ──▶ the driver's e-MSP (who issued the card)");
     screen.text("  Twelve made-up stations speak three versions of OCPP through a real gateway, over real sockets. Both ends report");
     screen.text("  what they sent and what they received; what differs is shown here, each kind of frame the first time it goes by:");
     screen.line(&[
@@ -146,6 +163,31 @@ fn introduce(screen: &mut Screen, gateway: &Serving, policy: &str) {
 }
 
 impl World {
+    /// Before the first driver comes: the gateway has fetched the e-MSPs' tokens, so that it knows whose customer is whose, and each e-MSP is
+    /// handed the key of its own codes.
+    async fn agree(&mut self) -> Result<(), Trouble> {
+        let custody = &self.gateway.gateway.custody;
+        let due: u64 = self.emsps.iter().map(|emsp| emsp.holds() as u64).sum();
+        let fetched = async {
+            while !custody.store().sizes().is_ok_and(|sizes| sizes.tokens >= due) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let silence = |_| Trouble::Silence("an e-MSP".to_owned(), "offer of tokens".to_owned());
+        tokio::time::timeout(PATIENCE, fetched).await.map_err(silence)?;
+        self.ledger.say(|screen| {
+            screen.heading("Two e-MSPs tell the gateway their customers' cards, over OCPI, and get the key of their own codes:")
+        });
+        for emsp in &self.emsps {
+            let party =
+                Party::parse(emsp.cast.party).ok_or_else(|| Trouble::Surroundings("a party of the demo", "has no valid id".to_owned()))?;
+            emsp.learns(&custody.keys.share(&party, crate::clock::now()).to_text())?;
+            let (name, number, cards) = (emsp.cast.name, emsp.cast.version.number(), emsp.holds());
+            self.ledger.say(|screen| screen.text(&format!("  {name} ({party}, OCPI {number}): {cards} customers")));
+        }
+        Ok(())
+    }
+
     async fn connect(&mut self) -> Result<(), Trouble> {
         self.ledger.say(|screen| screen.heading("Twelve stations connect and say who they are."));
         for unit in &UNITS {
@@ -163,7 +205,9 @@ impl World {
                 let how = format!("A driver charges at {}, which speaks OCPP {}.", unit.id, unit.version.number());
                 self.ledger.say(|screen| screen.heading(&how));
             }
-            self.charged(stage.play(Cue::Charge(unit.visitors[0])).await?);
+            let token = unit.visitors[0];
+            let energy = stage.play(Cue::Charge(token)).await?;
+            self.charged(token, energy);
             if first {
                 self.ledger.say(|screen| screen.heading("The station has more to say than anybody asked."));
                 stage.play(Cue::Chatter).await?;
@@ -190,32 +234,41 @@ impl World {
         let mut acts = JoinSet::new();
         for (unit, stage) in self.stages.clone() {
             let csms = Arc::clone(&self.csms);
-            acts.spawn(async move { act(unit, &stage, &csms).await });
+            acts.spawn(async move { act(unit, &stage, &csms).await.map(|acted| (unit.visitors[1], acted)) });
         }
         while let Some(act) = acts.join_next().await {
-            let (energy, remote) = act.map_err(|e| Trouble::Surroundings("a station gave up", e.to_string()))??;
-            self.charged(energy);
+            let (token, (energy, remote)) = act.map_err(|e| Trouble::Surroundings("a station gave up", e.to_string()))??;
+            self.charged(token, energy);
             self.played.remote_starts += u64::from(remote);
         }
         Ok(())
     }
 
-    fn charged(&mut self, energy: i64) {
-        self.played.sessions += 1;
-        self.played.energy += energy;
+    fn charged(&mut self, token: Token, energy: i64) {
+        self.played.charged.push(Charged { token, energy });
     }
 
     /// One session after the other, slowly, until somebody presses Ctrl-C.
     async fn live(&mut self) -> Result<(), Trouble> {
         let (listen, admin) = (self.gateway.listen, self.gateway.admin);
+        self.ledger.say(|screen| screen.heading(WAITING));
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        tokio::select! {
+            bills = Bills::gather(self) => {
+                let bills = bills?;
+                self.ledger.say(|screen| bills.show(screen));
+            }
+            _ = &mut interrupted => return Ok(()),
+        }
+        self.emsps.iter().for_each(|emsp| emsp.aloud());
         self.pace.store(SLOW, Ordering::Relaxed);
         self.ledger.say(|screen| {
             screen.heading("The gateway stays open. Connect a station of your own, or any OCPP simulator, in OCPP 1.6, 2.0.1 or 2.1:");
             screen.line(&[(Ink::Plain, "  "), (Ink::Bold, &format!("ws://{listen}/ocpp/<station id>"))]);
             screen.text(&format!("  metrics: http://{admin}/metrics     Ctrl-C ends the demo with its summary"));
+            screen.text("  A station of your own has no place in the demo's register of sites: its bills are held.");
         });
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         for turn in 0.. {
             let (unit, stage) = self.stages[turn % self.stages.len()].clone();
             tokio::select! {
@@ -229,7 +282,7 @@ impl World {
             });
             // A session that was begun is played to its end: the summary has no loose ends.
             let (energy, remote) = act(unit, &stage, &self.csms).await?;
-            self.charged(energy);
+            self.charged(unit.visitors[1], energy);
             self.played.remote_starts += u64::from(remote);
         }
         Ok(())

@@ -44,6 +44,12 @@ impl DomainKeys {
         Self { pseudonym: expand(root, &[PSEUDONYM, domain]), recognise: expand(root, &[RECOGNISE, domain]) }
     }
 
+    /// From the two keys themselves, as a share carries them.
+    pub(super) fn of(pair: &[Sensitive<[u8; KEY]>; 2]) -> Self {
+        let [pseudonym, recognise] = pair.each_ref().map(|key| Mac256::new(key.expose())); // into the MACs
+        Self { pseudonym, recognise }
+    }
+
     /// Mark, epoch digit, body, check.
     pub(super) fn code(&self, alphabet: Alphabet, epoch: Epoch, length: usize, identifier: &Identifier) -> Pseudonym {
         let mut text = Vec::with_capacity(EMSP_LENGTH);
@@ -65,6 +71,12 @@ impl DomainKeys {
         alphabet.spell(&self.recognise.of(&[before]), alphabet.check_length(), &mut right);
         right == check
     }
+}
+
+/// The two keys of one epoch in one domain, as bytes: what is handed to the domain's owner. From them neither the root nor any other key
+/// can be had, since HKDF-Expand is a pseudo-random function (RFC 5869 §3).
+pub(super) fn domain_pair(root: &Sensitive<[u8; KEY]>, domain: &[u8]) -> [Sensitive<[u8; KEY]>; 2] {
+    [PSEUDONYM, RECOGNISE].map(|label| Sensitive::new(*expand_bytes(root, &[label, domain])))
 }
 
 /// The key of the vault's blind index.
@@ -89,10 +101,14 @@ fn mixed(root: &Sensitive<[u8; KEY]>, kek: &Kek, info: &[u8]) -> WrappingKey {
     WrappingKey::new(&key)
 }
 
-/// HKDF-Expand alone: a root is uniform already (RFC 5869 §3.3).
 fn expand(root: &Sensitive<[u8; KEY]>, info: &[&[u8]]) -> Mac256 {
+    Mac256::new(&expand_bytes(root, info))
+}
+
+/// HKDF-Expand alone: a root is uniform already (RFC 5869 §3.3).
+fn expand_bytes(root: &Sensitive<[u8; KEY]>, info: &[&[u8]]) -> Zeroizing<[u8; KEY]> {
     let root = Hkdf::<Sha256>::from_prk(root.expose()).expect("a root is as long as the hash"); // key derivation
     let mut key = Zeroizing::new([0; KEY]);
     root.expand_multi_info(info, &mut *key).expect("32 bytes are within HKDF's 8,160");
-    Mac256::new(&key)
+    key
 }
