@@ -359,15 +359,15 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Degrees with five to seven decimals, as OCPI 2.2.1 asks for; kept to the six that 2.1.1 has.
+    /// Degrees with one to seven decimals; written with the six that all versions of OCPI allow.
     fn degrees(&mut self, name: &str, most: u32) -> Option<Decimal> {
         let text = self.value(name);
         let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
         let plain = text.bytes().enumerate().all(|(at, b)| b.is_ascii_digit() || b == b'.' || (b == b'-' && at == 0));
-        let degrees = Decimal::from_str_exact(text).ok().filter(|d| plain && (5..=7).contains(&decimals) && d.abs() <= Decimal::from(most));
+        let degrees = Decimal::from_str_exact(text).ok().filter(|d| plain && (1..=7).contains(&decimals) && d.abs() <= Decimal::from(most));
         degrees
             .map(|d| d.trunc_with_scale(6))
-            .or_else(|| self.wrong(name, &format!("is no number from -{most} to {most} with 5 to 7 decimals")))
+            .or_else(|| self.wrong(name, &format!("is no number from -{most} to {most} with 1 to 7 decimals")))
     }
 }
 
