@@ -2,6 +2,8 @@
 
 #[path = "charging/books.rs"]
 mod books;
+#[path = "charging/meter.rs"]
+mod meter;
 #[path = "charging/one_six.rs"]
 mod one_six;
 #[path = "charging/simulation.rs"]

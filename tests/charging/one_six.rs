@@ -6,29 +6,29 @@ use sluis::charging::{ChargingSession, Ending, MAX_HELD, MAX_OPEN, MAX_READINGS,
 use sluis::clock::Timestamp;
 use sluis::ocpp::Version;
 
-fn fact(books: &mut Books, minute: i64, action: &'static str, message: &str, payload: String) {
+pub(crate) fn fact(books: &mut Books, minute: i64, action: &'static str, message: &str, payload: String) {
     let row = Row { station: "CP1".into(), version: Version::V16, at: t(minute), action, message: message.into(), payload };
     books.fact(row);
 }
 
 /// A start, seen by the gateway when it happened.
-fn start(books: &mut Books, message: &str, connector: u32, tag: &str, meter: i64, minute: i64) {
+pub(crate) fn start(books: &mut Books, message: &str, connector: u32, tag: &str, meter: i64, minute: i64) {
     let payload = format!(r#"{{"connectorId":{connector},"idTag":"{tag}","meterStart":{meter},"timestamp":"{}"}}"#, text(t(minute)));
     fact(books, minute, "StartTransaction", message, payload);
 }
 
-fn answer(books: &mut Books, message: &str, number: i64, minute: i64) {
+pub(crate) fn answer(books: &mut Books, message: &str, number: i64, minute: i64) {
     fact(books, minute, "StartTransactionResponse", message, format!(r#"{{"transactionId":{number}}}"#));
 }
 
 /// A stop at `minute`, seen at `seen`.
-fn stop(books: &mut Books, message: &str, number: i64, tag: Option<&str>, meter: i64, minute: i64, seen: i64) {
+pub(crate) fn stop(books: &mut Books, message: &str, number: i64, tag: Option<&str>, meter: i64, minute: i64, seen: i64) {
     let tag = tag.map(|tag| format!(r#""idTag":"{tag}","#)).unwrap_or_default();
     let payload = format!(r#"{{"transactionId":{number},{tag}"meterStop":{meter},"timestamp":"{}"}}"#, text(t(minute)));
     fact(books, seen, "StopTransaction", message, payload);
 }
 
-fn reading(books: &mut Books, connector: u32, number: Option<i64>, wh: &str, minute: i64) {
+pub(crate) fn reading(books: &mut Books, connector: u32, number: Option<i64>, wh: &str, minute: i64) {
     told(books, connector, number, wh, minute, minute);
 }
 
@@ -41,7 +41,7 @@ fn told(books: &mut Books, connector: u32, number: Option<i64>, wh: &str, minute
     fact(books, seen, "MeterValues", &message, payload);
 }
 
-fn is(session: &ChargingSession, from: i64, to: i64, wh: i64, remarks: &[Remark]) {
+pub(crate) fn is(session: &ChargingSession, from: i64, to: i64, wh: i64, remarks: &[Remark]) {
     check(session);
     assert_eq!(
         (session.started, session.ended, energy(session), session.remarks.iter().copied().collect::<Vec<_>>()),
@@ -259,6 +259,45 @@ fn numbers_are_used_again() {
 }
 
 #[test]
+fn a_number_belongs_to_whom_it_was_given_last_also_after_a_kill() {
+    let mut books = Books::new();
+    start(&mut books, "1", 1, "A", 1000, 0);
+    answer(&mut books, "1", 7, 0);
+    start(&mut books, "2", 2, "B", 5000, 10);
+    answer(&mut books, "2", 7, 10);
+    assert_eq!(books.kill(), 4);
+    stop(&mut books, "3", 7, None, 6000, 20, 20);
+    is(books.only(), 10, 20, 1000, &[]);
+    assert_eq!(payer(books.only()), "B");
+}
+
+#[test]
+fn an_old_session_that_is_looked_at_again_takes_no_number_back() {
+    let mut books = Books::new();
+    start(&mut books, "1", 1, "A", 1000, 0);
+    answer(&mut books, "1", 7, 0);
+    stop(&mut books, "2", 7, None, 2000, 20, 20);
+    let begun = books.journal.len();
+    start(&mut books, "3", 1, "B", 2000, 30);
+    answer(&mut books, "3", 7, 30);
+    stop(&mut books, "5", 7, None, 3000, 35, 35);
+    let again = books.journal[0].payload.clone();
+    fact(&mut books, 40, "StartTransaction", "4", again);
+    // All four of them in one batch, too.
+    let mut batch = Books::new();
+    batch.journal = books.journal.clone();
+    (0..begun).for_each(|at| batch.read(at));
+    batch.commit(begun);
+    (begun..begun + 4).for_each(|at| batch.read(at));
+    batch.commit(begun + 4);
+    for books in [&mut books, &mut batch] {
+        stop(books, "6", 7, None, 3000, 35, 60);
+        is(books.all()[1], 30, 35, 1000, &[]);
+        assert!(books.durable.strays.is_empty());
+    }
+}
+
+#[test]
 fn a_missing_stop_is_closed_by_the_next_start_and_corrected_by_the_real_one() {
     let mut books = Books::new();
     start(&mut books, "1", 1, "A", 1000, 0);
@@ -328,71 +367,6 @@ fn readings_without_a_number_are_of_the_session_at_the_connector_and_time() {
     is(books.all()[0], 0, 20, 800, &[Remark::MissingStop]);
     is(books.all()[1], 60, 70, 500, &[]);
     assert_eq!(books.durable.strays, [StrayReason::OutsideSession; 2]);
-}
-
-#[test]
-fn a_register_that_falls_is_never_negative_and_the_gap_is_not_billed() {
-    let mut books = Books::new();
-    start(&mut books, "1", 1, "A", 5_000_000, 0);
-    answer(&mut books, "1", 7, 0);
-    for (wh, minute) in [("5004000", 15), ("100", 30), ("1100", 45), ("2100", 60)] {
-        reading(&mut books, 1, Some(7), wh, minute);
-    }
-    stop(&mut books, "2", 7, None, 3100, 75, 75);
-    is(books.only(), 0, 75, 7000, &[Remark::RegisterFell]);
-    assert!(books.only().idle.is_empty(), "what happened in the gap is not known");
-}
-
-#[test]
-fn a_slip_of_the_register_is_left_out() {
-    for (slip, wh) in [("0", 5000), ("99000000", 5000), ("5000990", 5000)] {
-        let mut books = Books::new();
-        start(&mut books, "1", 1, "A", 5_000_000, 0);
-        answer(&mut books, "1", 7, 0);
-        for (value, minute) in [("5001000", 15), (slip, 30), ("5003000", 45)] {
-            reading(&mut books, 1, Some(7), value, minute);
-        }
-        stop(&mut books, "2", 7, None, 5_005_000, 75, 75);
-        is(books.only(), 0, 75, wh, &[]);
-    }
-}
-
-#[test]
-fn a_register_that_was_not_ready_does_not_bill_the_life_of_the_meter() {
-    let mut books = Books::new();
-    start(&mut books, "1", 1, "A", 0, 0);
-    answer(&mut books, "1", 7, 0);
-    reading(&mut books, 1, Some(7), "12345000", 15);
-    stop(&mut books, "2", 7, None, 12_346_000, 30, 30);
-    is(books.only(), 0, 30, 1000, &[Remark::RegisterFell]);
-    // And a stop that lost it bills up to the last reading.
-    start(&mut books, "3", 1, "B", 1000, 60);
-    answer(&mut books, "3", 8, 60);
-    reading(&mut books, 1, Some(8), "3000", 75);
-    stop(&mut books, "4", 8, None, 0, 90, 90);
-    is(books.all()[1], 60, 90, 2000, &[Remark::RegisterFell]);
-}
-
-#[test]
-fn intervals_count_where_there_is_no_register() {
-    let interval = |books: &mut Books, wh: i64, minute: i64, context: &str| {
-        let sampled = format!(r#"{{"value":"{wh}","measurand":"Energy.Active.Import.Interval","context":"{context}"}}"#);
-        let value = format!(r#"{{"timestamp":"{}","sampledValue":[{sampled}]}}"#, text(t(minute)));
-        let message = format!("v{}", books.journal.len());
-        fact(books, minute, "MeterValues", &message, format!(r#"{{"connectorId":1,"transactionId":7,"meterValue":[{value}]}}"#));
-    };
-    for (meter_stop, wh) in [(0, 700), (900, 900)] {
-        let mut books = Books::new();
-        start(&mut books, "1", 1, "A", 0, 0);
-        answer(&mut books, "1", 7, 0);
-        for (minute, wh) in [(15, 300), (45, 400), (30, 0), (30, 0), (15, 300)] {
-            interval(&mut books, wh, minute, "Sample.Periodic");
-            interval(&mut books, wh, minute, "Sample.Clock");
-        }
-        stop(&mut books, "2", 7, None, meter_stop, 60, 60);
-        is(books.only(), 0, 60, wh, &[]);
-        assert_eq!(books.only().idle.first(), Some(&Span { from: t(15), to: t(30) }));
-    }
 }
 
 #[test]
