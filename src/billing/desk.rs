@@ -141,7 +141,7 @@ impl Desk {
     /// The price of a session, and where it was.
     pub(super) fn price(&self, session: &ChargingSession, earlier: Option<&Place>) -> Result<(Bill, Place), &'static str> {
         let site = self.sites.find(&session.station, session.evse, session.connector).ok_or(why::UNKNOWN_SITE)?;
-        let tariff = site.tariff.as_deref().map(|id| self.tariffs.find(id).ok_or(why::UNBILLABLE)).transpose()?;
+        let tariff = site.tariff.as_deref().map(|id| self.tariffs.at(id, session.started).ok_or(why::UNBILLABLE)).transpose()?;
         let currency = self.tariffs.iter().next().map_or(CURRENCY, |tariff| tariff.currency.as_str());
         let terms = Terms { tariff, zone: site.zone, currency };
         // One session that the library of tariffs stumbles over must not stop the bills of all others.

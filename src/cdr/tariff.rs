@@ -246,9 +246,16 @@ impl Tariffs {
         file::read(json).map(|list| Self { list })
     }
 
-    /// The tariff of that id, whatever its case.
+    /// The first tariff of that id, whatever its case.
     pub fn find(&self, id: &str) -> Option<&Tariff> {
         self.list.iter().find(|tariff| tariff.id.eq_ignore_ascii_case(id))
+    }
+
+    /// The tariff of that id for sessions that begin at a moment; the first of that id if none is valid then.
+    pub fn at(&self, id: &str, begun: Timestamp) -> Option<&Tariff> {
+        let begun = Timestamp(begun.seconds() * 1000); // as it is billed
+        let holds = |tariff: &&Tariff| tariff.start.is_none_or(|start| start <= begun) && tariff.end.is_none_or(|end| begun < end);
+        self.list.iter().filter(|tariff| tariff.id.eq_ignore_ascii_case(id)).find(holds).or_else(|| self.find(id))
     }
 
     /// All tariffs.
