@@ -61,7 +61,7 @@ pub enum Op {
     /// what the reader made of the rows between, each row is worked on once.
     MarkMove {
         /// The reader.
-        name: &'static str,
+        name: String,
         /// Where it was.
         from: u64,
         /// Where it is now.

@@ -133,7 +133,7 @@ impl Clerk {
         }
         if !turn.ops.is_empty() || to != self.at {
             // Also where nothing was read: it is a conflict if another clerk was at work.
-            turn.ops.push(Op::MarkMove { name: READER, from: self.at, to });
+            turn.ops.push(Op::MarkMove { name: READER.to_owned(), from: self.at, to });
         }
         Ok(turn)
     }
