@@ -20,7 +20,7 @@
 //! ```text
 //!  station ──▶ handshake ──▶ relay ⇄ session ──▶ treat ──▶ vault (record) ──▶ CSMS
 //!                              │                   └─ facts (already pseudonymous)
-//!                              └────▶ journal
+//!                              └────▶ journal ──▶ billing (charging, cdr) ──▶ e-MSPs
 //! ```
 //! **read → parse → treat → record → write.** [`gateway`] accepts the station and dials the central system; its relay reads a message
 //! and hands the bytes to [`session::Session::on_frame`], which finds the action (of a CALL from the frame, of an answer from the table
@@ -29,11 +29,12 @@
 //!
 //! # The rooms
 //!
-//! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`].
-//! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`], [`billing`],
-//! [`ocpi`] (parties, their tokens and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS), [`metrics`], [`admin`], [`serve`] (all
-//! of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the cargo feature of its name, `demo`: a
-//! small world to run it in.
+//! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
+//! [`charging`], [`cdr`].
+//! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
+//! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
+//! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
+//! cargo feature of its name, `demo`: a small world to run it in.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;

@@ -83,6 +83,12 @@ impl Serving {
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
         let doorbell = Doorbell::new();
         let delivery = delivery(config, &custody, doorbell.clone()).map_err(StartError::Config)?;
+        if desk.is_some() {
+            let left = billing::begin(&custody).await.map_err(|why| OpenError::Store { dir: config.data_dir.clone(), why })?;
+            if left > 0 {
+                tracing::warn!(facts = left, "billing begins now: sessions from before it are not billed");
+            }
+        }
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
         let errands = Arc::new(Errands { delivery: delivery.clone(), doorbell });
         let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;

@@ -112,7 +112,7 @@ fn tariff(station: usize) -> TestTariff {
         max_duration: None,
     };
     let vat = Some(210_000);
-    let elements = if station % 2 == 0 {
+    let elements = if station.is_multiple_of(2) {
         vec![
             element(vec![(Kind::Energy, 4500, vat, 1)], Some(420), Some(1380)),
             element(vec![(Kind::Energy, 3000, vat, 1)], None, None),
@@ -128,7 +128,7 @@ fn tariff(station: usize) -> TestTariff {
 fn simple_cost(truth: &Truth) -> Option<i128> {
     let energy = i128::from(truth.readings.last().unwrap().1) * 10;
     let (per_energy, per_hour, money) = (3600 * 1_000_000, 10_000 * 1_000_000, PARTS / 10_000);
-    if truth.station % 2 == 0 {
+    if truth.station.is_multiple_of(2) {
         let hour = |second: i64| (second + 3600).rem_euclid(86_400); // Amsterdam in November
         let (from, to) = (hour(truth.started), hour(truth.started) + truth.ended - truth.started);
         let price = match (from, to) {
@@ -187,7 +187,7 @@ fn play(dice: &mut Dice, station: usize, count: usize, codes: &[String], truths:
         // Time, kind, and what is said.
         let mut says: Vec<(i64, &'static str, String)> = Vec::new();
         let steps = dice.between(1, 4);
-        let kilo = station % 5 == 0;
+        let kilo = station.is_multiple_of(5);
         let measured = |register: i64, context: &str| {
             let (value, unit) =
                 if kilo { (format!("{}.{:03}", register / 1000, register % 1000), "kWh") } else { (register.to_string(), "Wh") };
@@ -272,7 +272,7 @@ fn play(dice: &mut Dice, station: usize, count: usize, codes: &[String], truths:
             let charging = r#","chargingState":"Charging""#;
             let who = format!(r#","evse":{{"id":1,"connectorId":1}},"idToken":{{"idToken":"{code}","type":"ISO14443"}}"#);
             let push = |facts: &mut Vec<(i64, Fact)>, second, id, payload| {
-                facts.push((second, Fact { action: "TransactionEvent", message_id: id, payload }))
+                facts.push((second, Fact { action: "TransactionEvent", message_id: id, payload }));
             };
             push(&mut facts, started, id(), event(started, 0, "Started", charging, &who, &measured(begin, "Transaction.Begin")));
             let mut seq = 0;
@@ -324,9 +324,15 @@ fn play(dice: &mut Dice, station: usize, count: usize, codes: &[String], truths:
     }
 }
 
+/// A number in the environment.
+#[expect(clippy::disallowed_methods, reason = "a test is told by it how much to do")]
+pub fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|number| number.parse().ok())
+}
+
 /// Plays `count` sessions, and has the clerk die `deaths` times on the way.
 pub async fn run(count: usize, deaths: usize) {
-    let seed = std::env::var("SLUIS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_124);
+    let seed = asked("SLUIS_SEED").unwrap_or(20_261_124);
     let mut dice = Dice(seed);
     let mut world = World::with(recipients(), &sites(), TARIFFS);
     let mut codes = Vec::new();

@@ -1,9 +1,9 @@
 //! Reads the file of tariffs: every mistake at once, each with its place. Numbers are read as they are written, never as floating point.
 
 use super::{DAY, DAYS_OF_WEEK, Dimension, Element, Money, PriceComponent, Restrictions, Tariff};
-use crate::cdr::Shape;
 use crate::cdr::json::DECIMALS;
 use crate::clock::Timestamp;
+use crate::recipient::Ocpi;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 use std::cell::RefCell;
@@ -33,15 +33,19 @@ pub(super) fn read(json: &str) -> Result<Vec<Tariff>, Vec<String>> {
     if items.len() > MOST_TARIFFS {
         return Err(vec![format!("there are more than {MOST_TARIFFS} tariffs")]);
     }
-    let mut ids = BTreeSet::new();
+    let mut spans: BTreeMap<String, Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
     let mut list = Vec::new();
     for (at, item) in items.into_iter().enumerate() {
         let before = mistakes.borrow().len();
         let path = format!("[{at}]");
         let Some(tariff) = Fields::open(item, path.clone(), &mistakes).and_then(tariff) else { continue };
-        if !ids.insert(tariff.id.to_ascii_uppercase()) {
-            mistakes.borrow_mut().push(format!("{path}.id: an earlier tariff has it too"));
+        // The price of an id may change from one day to the next, but has one value at a time.
+        let (from, to) = (tariff.start.unwrap_or(Timestamp(i64::MIN)), tariff.end.unwrap_or(Timestamp(i64::MAX)));
+        let others = spans.entry(tariff.id.to_ascii_uppercase()).or_default();
+        if others.iter().any(|(other_from, other_to)| from < *other_to && *other_from < to) {
+            mistakes.borrow_mut().push(format!("{path}.id: an earlier tariff has it too, and is valid at the same time"));
         }
+        others.push((from, to));
         if mistakes.borrow().len() == before {
             mistakes.borrow_mut().extend(lint(&tariff).into_iter().map(|mistake| path.clone() + &mistake));
         }
@@ -53,7 +57,7 @@ pub(super) fn read(json: &str) -> Result<Vec<Tariff>, Vec<String>> {
 
 /// What `ocpi-tariffs` finds wrong with a tariff that we understood: an unknown currency or country, restrictions that never hold.
 fn lint(tariff: &Tariff) -> Vec<String> {
-    let json = tariff.write(Shape::V221);
+    let json = tariff.write(Ocpi::V221);
     let Ok(report) = ocpi_tariffs::tariff::parse_with_version(&json, ocpi_tariffs::Version::V221) else {
         return vec![": ocpi-tariffs cannot read it".to_owned()];
     };
@@ -326,16 +330,16 @@ mod tests {
     #[test]
     fn a_tariff_is_read_and_written_without_what_no_price_needs() {
         let tariffs = read(GOOD).unwrap();
-        let written = tariffs[0].write(Shape::V221);
+        let written = tariffs[0].write(Ocpi::V221);
         assert_eq!(read(&format!("[{written}]")).unwrap(), tariffs);
         assert!(!written.contains("alt") && !written.contains("REGULAR") && written.contains("\"price\":0.1,"), "{written}");
         let restrictions = &tariffs[0].elements[0].restrictions;
         assert_eq!((restrictions.start_time, restrictions.end_time, restrictions.start_date), (Some(420), None, Some(20_454)));
         assert_eq!(restrictions.days, [0, 6]);
         assert_eq!(tariffs[0].country_code, "NL");
-        let old = tariffs[0].write(Shape::V211);
+        let old = tariffs[0].write(Ocpi::V211);
         assert!(!old.contains("vat") && !old.contains("country_code") && !old.contains("min_price"), "{old}");
-        let new = tariffs[0].write(Shape::V230);
+        let new = tariffs[0].write(Ocpi::V230);
         assert!(new.contains(r#""tax_included":"NO""#) && new.contains(r#""min_price":{"before_taxes":0.5,"after_taxes":0.605}"#), "{new}");
     }
 
@@ -381,7 +385,11 @@ mod tests {
         let mistakes = read(&GOOD.replace("EUR", "QQQ")).unwrap_err();
         assert!(mistakes[0].starts_with("[0].currency: ") && !mistakes[0].contains("QQQ"), "{mistakes:?}");
         let twice = format!("[{0},{0}]", &GOOD[1..GOOD.len() - 1]);
-        assert_eq!(read(&twice).unwrap_err(), ["[1].id: an earlier tariff has it too"]);
+        assert_eq!(read(&twice).unwrap_err(), ["[1].id: an earlier tariff has it too, and is valid at the same time"]);
+        let from = |more: &str| GOOD[1..GOOD.len() - 1].replacen('{', &format!("{{{more},"), 1);
+        let [old, new] = [from(r#""end_date_time":"2026-07-01T00:00:00Z""#), from(r#""start_date_time":"2026-07-01T00:00:00Z""#)];
+        assert!(read(&format!("[{old},{new}]")).is_ok(), "one ends where the other begins");
+        assert!(read(&format!("[{old},{0}]", &GOOD[1..GOOD.len() - 1])).is_err());
         assert_eq!(read("[\n{]").unwrap_err(), ["line 2 column 2: this is no JSON array of tariffs"]);
     }
 }
