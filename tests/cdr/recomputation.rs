@@ -7,29 +7,29 @@ use sluis::charging::ChargingSession;
 
 /// A tariff as the test makes it; money in ten-thousandths, energy in tenths of a Wh, VAT in ten-thousandths of a per cent.
 #[derive(Debug, Clone)]
-pub struct TestTariff {
-    pub elements: Vec<TestElement>,
-    pub min: Option<(i128, i128)>,
-    pub max: Option<(i128, i128)>,
+pub(crate) struct TestTariff {
+    pub(crate) elements: Vec<TestElement>,
+    pub(crate) min: Option<(i128, i128)>,
+    pub(crate) max: Option<(i128, i128)>,
 }
 
 #[derive(Debug, Clone)]
-pub struct TestElement {
+pub(crate) struct TestElement {
     /// Kind, price, VAT, step.
-    pub prices: Vec<(Kind, i128, Option<i128>, i128)>,
-    pub start_time: Option<u32>,
-    pub end_time: Option<u32>,
-    pub start_date: Option<&'static str>,
-    pub end_date: Option<&'static str>,
-    pub days: Vec<u32>,
-    pub min_energy: Option<i128>,
-    pub max_energy: Option<i128>,
-    pub min_duration: Option<i64>,
-    pub max_duration: Option<i64>,
+    pub(crate) prices: Vec<(Kind, i128, Option<i128>, i128)>,
+    pub(crate) start_time: Option<u32>,
+    pub(crate) end_time: Option<u32>,
+    pub(crate) start_date: Option<&'static str>,
+    pub(crate) end_date: Option<&'static str>,
+    pub(crate) days: Vec<u32>,
+    pub(crate) min_energy: Option<i128>,
+    pub(crate) max_energy: Option<i128>,
+    pub(crate) min_duration: Option<i64>,
+    pub(crate) max_duration: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     Energy,
     Flat,
     Parking,
@@ -37,24 +37,24 @@ pub enum Kind {
 }
 
 /// Exact money: this many parts of [`PARTS`].
-pub type Exact = (i128, i128);
+pub(crate) type Exact = (i128, i128);
 /// Parts of a unit of money: ten-thousandths of money and of kWh, seconds in an hour, and ten-thousandths of a per cent.
-pub const PARTS: i128 = 10_000 * 10_000 * 3600 * 1_000_000;
+pub(crate) const PARTS: i128 = 10_000 * 10_000 * 3600 * 1_000_000;
 
 #[derive(Debug, Default)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// In tenths of a Wh.
-    pub energy: i128,
-    pub charging_seconds: i64,
-    pub parking_seconds: i64,
-    pub costs: [Option<Exact>; 4],
-    pub total: Exact,
+    pub(crate) energy: i128,
+    pub(crate) charging_seconds: i64,
+    pub(crate) parking_seconds: i64,
+    pub(crate) costs: [Option<Exact>; 4],
+    pub(crate) total: Exact,
 }
 
 /// A component in use: its place in the tariff.
 type Place = (usize, usize);
 
-pub fn compute(session: &ChargingSession, tariff: &TestTariff, zone: Tz) -> Expected {
+pub(crate) fn compute(session: &ChargingSession, tariff: &TestTariff, zone: Tz) -> Expected {
     let (start, end) = (session.started.seconds(), session.ended.unwrap().seconds());
     let idle = |second: i64| session.idle.iter().any(|span| span.from.seconds() <= second && second < span.to.seconds());
     // Readings in tenths of a Wh, rounded down; the last holds until the end.

@@ -287,13 +287,13 @@ impl<'a> Fields<'a> {
         number
     }
 
-    fn object(&mut self, name: &str) -> Option<Fields<'a>> {
+    fn object(&mut self, name: &str) -> Option<Self> {
         let raw = self.fields.remove(name)?;
         Fields::open(raw, format!("{}.{name}", self.path), self.mistakes)
     }
 
     /// A list of 1 to `most` objects.
-    fn list(&mut self, name: &str, most: usize) -> Vec<Fields<'a>> {
+    fn list(&mut self, name: &str, most: usize) -> Vec<Self> {
         let items: Option<Vec<&'a RawValue>> = self.fields.remove(name).and_then(|raw| serde_json::from_str(raw.get()).ok());
         let Some(items) = items.filter(|items| (1..=most).contains(&items.len())) else {
             self.mistake(name, &format!("must be a list of 1 to {most} objects"));
