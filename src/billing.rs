@@ -18,7 +18,7 @@ use crate::charging::Patience;
 use crate::clock::{self, Timestamp};
 use crate::custody::Custody;
 use crate::metrics::Metrics;
-use crate::store::StoreError;
+use crate::store::{Op, StoreError};
 pub use clerk::{BATCH, Clerk, READER, Turn};
 pub use corrections::NoCredit;
 pub use desk::{Desk, why};
@@ -38,6 +38,22 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Without a sign of life for so long, billing counts as stuck: longer than the longest wait.
 const STUCK: Duration = Duration::from_secs(90);
+
+/// Gives billing its place in the journal, the first time that it is switched on: behind what is there. Sessions from before were billed in
+/// another way, and a second bill is worse than none. Before any station is served, or facts would be passed over. Returns how many facts
+/// are left behind.
+///
+/// # Errors
+/// The store failed.
+pub async fn begin(custody: &Custody) -> Result<u64, StoreError> {
+    let store = custody.store();
+    if store.has_mark(READER)? {
+        return Ok(0);
+    }
+    let newest = store.journal_newest()?;
+    store.commit(vec![Op::MarkMove { name: READER, from: 0, to: newest }]).await?;
+    Ok(newest)
+}
 
 /// Why billing could not go on. It begins again from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@ pub mod tariff;
 mod write;
 
 use crate::clock::Timestamp;
+use crate::recipient::Ocpi;
 use price::Bill;
 use serde::{Deserialize, Serialize};
 use site::Place;
@@ -87,46 +88,15 @@ pub enum TokenKind {
     Rfid,
 }
 
-/// The OCPI version a CDR is worded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub enum Shape {
-    /// OCPI 2.1.1.
-    V211,
-    /// OCPI 2.2.1.
-    #[default]
-    V221,
-    /// OCPI 2.3.0.
-    V230,
-}
-
-impl Shape {
-    /// All of them, oldest first.
-    pub const ALL: [Self; 3] = [Self::V211, Self::V221, Self::V230];
-
-    /// As OCPI writes it: `2.2.1`.
-    pub fn number(self) -> &'static str {
-        match self {
-            Self::V211 => "2.1.1",
-            Self::V221 => "2.2.1",
-            Self::V230 => "2.3.0",
-        }
-    }
-
-    /// From `2.2.1`.
-    pub fn parse(number: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|shape| shape.number() == number)
-    }
-}
-
 impl Cdr {
     /// The CDR as OCPI JSON for the owner of `token`. `alias` gives a stable random-looking name, at most 16 characters, of its argument
     /// in the owner's domain: home sites go by it, so that two e-MSPs cannot tell that they write of the same house (R04, R13).
-    pub fn write(&self, token: &CdrToken, shape: Shape, alias: &dyn Fn(&str) -> String) -> String {
-        write::write(self, token, shape, alias)
+    pub fn write(&self, token: &CdrToken, version: Ocpi, alias: &dyn Fn(&str) -> String) -> String {
+        write::write(self, token, version, alias)
     }
 
     /// The credit CDR that takes this one back: equal but for its id, the sign of its total, and the reference. `None` if this is a credit
-    /// itself. OCPI 2.1.1 has no credit CDR; do not write one in that shape.
+    /// itself. OCPI 2.1.1 has no credit CDR; do not write one in that version.
     #[must_use]
     pub fn credit(&self, id: String, now: Timestamp) -> Option<Self> {
         self.credit_of.is_none().then(|| Self { id, credit_of: Some(self.id.clone()), last_updated: now, ..self.clone() })

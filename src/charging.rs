@@ -1,5 +1,22 @@
 //! Charging sessions assembled from facts. Pure: the same facts in the same order make the same sessions (I9), and no clear identifier
 //! comes here (I7): who charged is a code, or an identifier that the central system issued itself.
+//!
+//! ```text
+//!  fact ──▶ facts (what it says) ──▶ one_six, two_x (whose it is) ──▶ state (what is known) ──▶ energy ──▶ a bill
+//!                                              └── assembler: memory, the past, what waits, when to close
+//! ```
+//! A session's row holds what is known, and its bill is computed from that alone; so facts may come late, twice and in any order, and a bill
+//! that would now be another is corrected. What was decided where the protocols leave room:
+//!
+//! - A session is billed from the beginning of the transaction, also if the driver was authorised later, and the one who started it pays.
+//! - Without a stop it is billed up to the last reading.
+//! - The register counts before intervals, and `meterStart` and `meterStop` of 1.6 before readings between them. What was taken across a fall
+//!   or a leap of the register is not billed; a single value that its neighbours contradict is left out.
+//! - Only values of the outlet count (or without a place, which means the outlet), and none that is signed or of another unit.
+//! - Idle is what the station says (`chargingState`); where it says nothing, as in 1.6, the time between two readings that are the same.
+//! - An absurd time is replaced by the gateway's; so are both ends of a session whose clock was set on the way.
+//! - A stop or reading is never guessed to be of a session. A stop without a known number is taken for the only session of the station that
+//!   fits, and given back when more becomes known; else it waits.
 
 mod assembler;
 mod energy;
@@ -106,7 +123,8 @@ pub enum Ending {
 pub enum Remark {
     /// Closed without a stop: billed up to the last reading.
     MissingStop,
-    /// The register fell: it was reset, rolled over or its meter exchanged; what was taken between the readings around it is not billed.
+    /// The register fell, or leapt further than a vehicle takes: it was reset, rolled over or its meter exchanged; what was taken between the
+    /// readings around it is not billed.
     RegisterFell,
     /// A message between the first and the last never came.
     MissingMessages,
@@ -114,7 +132,7 @@ pub enum Remark {
     NoEnergy,
     /// Stopped by another card than it was started by.
     StoppedByAnother,
-    /// A message came after it had been billed.
+    /// A message that came after it had been billed changed the bill.
     Late,
     /// Times that do not fit each other were put right.
     OddTimes,

@@ -81,6 +81,12 @@ impl Serving {
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
+        if desk.is_some() {
+            let left = billing::begin(&custody).await.map_err(|why| OpenError::Store { dir: config.data_dir.clone(), why })?;
+            if left > 0 {
+                tracing::warn!(facts = left, "billing begins now: sessions from before it are not billed");
+            }
+        }
         let doorbell = Doorbell::new();
         let delivery = delivery(config, &custody, doorbell.clone()).map_err(StartError::Config)?;
         let metrics = Metrics::install().map_err(StartError::Metrics)?;

@@ -335,6 +335,12 @@ impl Store {
         engine.mark(name)
     }
 
+    /// Whether a reader has a place in its log.
+    pub fn has_mark(&self, name: &str) -> Result<bool, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.has_mark(name)
+    }
+
     /// The place of the newest fact that was ever in the journal: 0 if there was none.
     pub fn journal_newest(&self) -> Result<u64, StoreError> {
         let Engine::Embedded(engine) = &self.engine;

@@ -481,6 +481,20 @@ async fn a_fact_that_makes_no_sense_stops_nobody() {
     assert_eq!((world.custody.store().mark("charging").unwrap(), clerk.open_sessions()), (newest, 1));
 }
 
+/// What was there before billing was switched on was billed in another way.
+#[tokio::test]
+async fn billing_begins_where_it_is_switched_on() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    pole.charges(CARD, 0, 5000).await;
+    assert_eq!(sluis::billing::begin(&world.custody).await.unwrap(), 3);
+    pole.charges(CARD, 60, 6000).await;
+    assert_eq!(sluis::billing::begin(&world.custody).await.unwrap(), 0, "a start later on passes nothing over");
+    world.bill().await;
+    assert_eq!(Entry::of(&world.the_cdr()).energy_kwh.as_deref(), Some("6"));
+}
+
 /// Stations that were cut off may still come with the end of their sessions: the clock alone closes nothing right after a start.
 #[tokio::test]
 async fn after_a_long_stop_stations_are_waited_for() {

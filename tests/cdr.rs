@@ -11,9 +11,10 @@ use rust_decimal::Decimal;
 use sluis::cdr::price::{Bill, Terms, Unbillable, bill};
 use sluis::cdr::site::Sites;
 use sluis::cdr::tariff::{Money, Tariffs};
-use sluis::cdr::{AuthMethod, Cdr, CdrToken, Party, Shape, TokenKind};
+use sluis::cdr::{AuthMethod, Cdr, CdrToken, Party, TokenKind};
 use sluis::charging::{ChargingSession, Ending, Reading, Span, Token};
 use sluis::clock::Timestamp;
+use sluis::recipient::Ocpi;
 use std::collections::{BTreeMap, BTreeSet};
 
 // ── sessions and tariffs ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +230,7 @@ fn parts_sum_to_the_whole(bill: &Bill) -> Result<(), TestCaseError> {
 /// every period once.
 fn a_reader_of_the_cdr_comes_to_the_same(bill: &Bill, tariff: &TestTariff, zone: Tz) -> Result<(), TestCaseError> {
     use ocpi_tariffs::{Version, cdr, price::TariffSource};
-    let written = golden(bill.clone()).write(&token(TokenKind::Rfid), Shape::V221, &alias);
+    let written = golden(bill.clone()).write(&token(TokenKind::Rfid), Ocpi::V221, &alias);
     if bill.tariff.is_none() || tariff.min.is_some() || tariff.max.is_some() {
         return Ok(());
     }
@@ -393,7 +394,7 @@ fn a_free_site_gives_a_cdr_that_costs_nothing() {
     let session = minutes("2026-06-05T10:00:00Z", 30, 30, 5000);
     let free = bill(&session, &Terms { tariff: None, zone: Tz::UTC, currency: "CHF" }).unwrap();
     assert_eq!((free.periods.len(), free.total, free.currency.as_str(), &free.tariff), (1, Money::default(), "CHF", &None));
-    let written = golden(free).write(&token(TokenKind::Rfid), Shape::V221, &alias);
+    let written = golden(free).write(&token(TokenKind::Rfid), Ocpi::V221, &alias);
     assert!(written.contains(r#""total_cost":{"excl_vat":0,"incl_vat":0}"#) && !written.contains("tariff"), "{written}");
 }
 
@@ -413,7 +414,7 @@ fn a_credit_takes_back_all_of_it_once() {
     let credit = cdr.credit(format!("{}-C", cdr.id), cdr.last_updated).unwrap();
     assert!(credit.id.len() <= 39 && credit.credit("again".to_owned(), cdr.last_updated).is_none());
     let (given, taken) =
-        (cdr.write(&token(TokenKind::Rfid), Shape::V230, &alias), credit.write(&token(TokenKind::Rfid), Shape::V230, &alias));
+        (cdr.write(&token(TokenKind::Rfid), Ocpi::V230, &alias), credit.write(&token(TokenKind::Rfid), Ocpi::V230, &alias));
     let back = taken
         .replace(&credit.id, &cdr.id)
         .replace(&format!("\"credit\":true,\"credit_reference_id\":\"{}\",", cdr.id), "")
@@ -435,7 +436,7 @@ fn the_documented_files_are_right_and_fit_each_other() {
     for (column, _) in sluis::cdr::site::COLUMNS {
         assert!(page.contains(&format!("`{column}`")), "{column} is not documented");
     }
-    assert_eq!(Shape::ALL.map(|shape| Shape::parse(shape.number())), Shape::ALL.map(Some));
+    assert_eq!(Ocpi::ALL.map(|shape| Ocpi::from_number(shape.number())), Ocpi::ALL.map(Some));
 }
 
 /// Whatever the types allow gives a bill or a reason.
@@ -468,7 +469,7 @@ proptest! {
         let tariffs = Tariffs::parse(&json(&tariff)).unwrap();
         if let Ok(bill) = bill(&session, &Terms { tariff: tariffs.find("t"), zone: Tz::Europe__Amsterdam, currency: "EUR" }) {
             parts_sum_to_the_whole(&bill)?;
-            golden(bill).write(&token(TokenKind::Rfid), Shape::V211, &alias);
+            golden(bill).write(&token(TokenKind::Rfid), Ocpi::V211, &alias);
         }
     }
 }

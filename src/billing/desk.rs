@@ -204,7 +204,7 @@ impl Desk {
             return None;
         }
         let alias = |text: &str| vault.alias(&recipient.party, text);
-        let body = cdr.write(token, shape(recipient.version), &alias);
+        let body = cdr.write(token, recipient.version, &alias);
         let code = token.uid.clone();
         draft.version = Some(recipient.version.number().to_owned());
         Some(Written { owner: recipient.party.to_string(), code, draft: draft.text(), body })
@@ -239,14 +239,6 @@ fn told(ownership: &Ownership) -> CdrToken {
         _ => TokenKind::Other,
     };
     CdrToken { country_code, party_id, uid: ownership.uid.to_string(), kind, contract_id: ownership.contract.to_string() }
-}
-
-fn shape(version: Ocpi) -> cdr::Shape {
-    match version {
-        Ocpi::V211 => cdr::Shape::V211,
-        Ocpi::V221 => cdr::Shape::V221,
-        Ocpi::V230 => cdr::Shape::V230,
-    }
 }
 
 fn party(party: &Party) -> cdr::Party {

@@ -7,11 +7,11 @@
 mod course;
 mod cut;
 
-use super::Shape;
 use super::json::{DECIMALS, Object};
 use super::tariff::{Dimension, Money, Tariff};
 use crate::charging::ChargingSession;
 use crate::clock::Timestamp;
+use crate::recipient::Ocpi;
 use chrono_tz::Tz;
 use course::Course;
 use rust_decimal::Decimal;
@@ -187,7 +187,7 @@ fn price(course: &Course, pieces: &[cut::Piece], tariff: &Tariff, zone: Tz) -> R
         .list("charging_periods", periods)
         .close();
     // The library compares limits as pairs of both amounts; OCPI has each amount keep to its own limit. We apply them below.
-    let unlimited = Tariff { min_price: None, max_price: None, ..tariff.clone() }.write(Shape::V221);
+    let unlimited = Tariff { min_price: None, max_price: None, ..tariff.clone() }.write(Ocpi::V221);
     let record = cdr::parse_with_version(&record, Version::V221).map_err(|_| Unbillable::Unpriced)?;
     let unlimited = tariffs::parse_with_version(&unlimited, Version::V221).map_err(|_| Unbillable::Unpriced)?;
     let report = cdr::price(&record.cdr, price::TariffSource::single(unlimited.tariff), zone).map_err(|_| Unbillable::Unpriced)?;

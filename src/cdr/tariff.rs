@@ -4,9 +4,9 @@
 
 mod file;
 
-use super::Shape;
 use super::json::Object;
 use crate::clock::Timestamp;
+use crate::recipient::Ocpi;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -188,12 +188,12 @@ impl Tariff {
     }
 
     /// The tariff in JSON. OCPI 2.1.1 knows neither its owner nor VAT nor a least or most price, and leaves them out.
-    pub(super) fn write(&self, shape: Shape) -> String {
+    pub(super) fn write(&self, shape: Ocpi) -> String {
         let component = |price: &PriceComponent| {
             Object::new()
                 .text("type", price.dimension.word())
                 .number("price", price.price)
-                .maybe_number("vat", price.vat.filter(|_| shape != Shape::V211))
+                .maybe_number("vat", price.vat.filter(|_| shape != Ocpi::V211))
                 .number("step_size", Decimal::from(price.step_size))
                 .close()
         };
@@ -203,12 +203,12 @@ impl Tariff {
             object.maybe_raw("restrictions", restricted.then(|| element.restrictions.write())).close()
         };
         let limit = |money: Money| match shape {
-            Shape::V211 => None,
-            Shape::V221 => Some(Object::new().number("excl_vat", money.excl_vat).number("incl_vat", money.incl_vat).close()),
-            Shape::V230 => Some(Object::new().number("before_taxes", money.excl_vat).number("after_taxes", money.incl_vat).close()),
+            Ocpi::V211 => None,
+            Ocpi::V221 => Some(Object::new().number("excl_vat", money.excl_vat).number("incl_vat", money.incl_vat).close()),
+            Ocpi::V230 => Some(Object::new().number("before_taxes", money.excl_vat).number("after_taxes", money.incl_vat).close()),
         };
         let mut object = Object::new();
-        if shape != Shape::V211 {
+        if shape != Ocpi::V211 {
             object = object.text("country_code", &self.country_code).text("party_id", &self.party_id);
         }
         object = object
@@ -217,12 +217,12 @@ impl Tariff {
             .maybe_raw("min_price", self.min_price.and_then(limit))
             .maybe_raw("max_price", self.max_price.and_then(limit))
             .list("elements", self.elements.iter().map(element));
-        if shape == Shape::V230 {
+        if shape == Ocpi::V230 {
             // Prices are given without taxes; where no price names a rate, none applies.
             let taxed = self.elements.iter().flat_map(|element| &element.prices).any(|price| price.vat.is_some());
             object = object.text("tax_included", if taxed { "NO" } else { "N/A" });
         }
-        if shape != Shape::V211 {
+        if shape != Ocpi::V211 {
             object = object
                 .maybe_text("start_date_time", self.start.map(Timestamp::rfc3339).as_deref())
                 .maybe_text("end_date_time", self.end.map(Timestamp::rfc3339).as_deref());

@@ -5,25 +5,26 @@ use super::json::{Object, number};
 use super::price::Period;
 use super::site::Place;
 use super::tariff::{Dimension, Money};
-use super::{AuthMethod, Cdr, CdrToken, Shape, TokenKind};
+use super::{AuthMethod, Cdr, CdrToken, TokenKind};
 use crate::clock::Timestamp;
+use crate::recipient::Ocpi;
 use rust_decimal::Decimal;
 
 /// `N/A` of a postal code where OCPI 2.1.1 insists on one.
 const NO_POSTAL_CODE: &str = "-";
 
-pub(super) fn write(cdr: &Cdr, token: &CdrToken, shape: Shape, alias: &dyn Fn(&str) -> String) -> String {
+pub(super) fn write(cdr: &Cdr, token: &CdrToken, shape: Ocpi, alias: &dyn Fn(&str) -> String) -> String {
     let bill = &cdr.bill;
     let place = cdr.place.told(alias, &cdr.cpo);
     let tariff_id = bill.tariff.as_ref().map(|tariff| tariff.id.as_str());
-    let periods = bill.periods.iter().map(|period| charging_period(period, tariff_id.filter(|_| shape != Shape::V211)));
+    let periods = bill.periods.iter().map(|period| charging_period(period, tariff_id.filter(|_| shape != Ocpi::V211)));
     let tariffs = bill.tariff.as_ref().map(|tariff| format!("[{}]", tariff.write(shape)));
     // Told where a price could depend on it: then the periods tell it too.
     let parking_time = bill.timed.then_some(bill.parking_time_h);
     let total = if cdr.credit_of.is_some() { Money { excl_vat: -bill.total.excl_vat, incl_vat: -bill.total.incl_vat } } else { bill.total };
     let (start, end) = (bill.start.rfc3339(), bill.end.rfc3339());
 
-    if shape == Shape::V211 {
+    if shape == Ocpi::V211 {
         return Object::new()
             .text("id", &cdr.id)
             .text("start_date_time", &start)
@@ -79,8 +80,8 @@ fn charging_period(period: &Period, tariff_id: Option<&str>) -> String {
 }
 
 /// Price: 2.2.1 says it with and without VAT; 2.3.0 without, and what the tax is.
-fn price(money: Money, shape: Shape) -> String {
-    if shape != Shape::V230 {
+fn price(money: Money, shape: Ocpi) -> String {
+    if shape != Ocpi::V230 {
         return Object::new().number("excl_vat", money.excl_vat).number("incl_vat", money.incl_vat).close();
     }
     let tax = money.incl_vat - money.excl_vat;
@@ -88,19 +89,19 @@ fn price(money: Money, shape: Shape) -> String {
     Object::new().number("before_taxes", money.excl_vat).list("taxes", taxes).close()
 }
 
-fn auth_method(method: AuthMethod, shape: Shape) -> &'static str {
+fn auth_method(method: AuthMethod, shape: Ocpi) -> &'static str {
     match method {
         AuthMethod::Whitelist => "WHITELIST",
-        AuthMethod::Command if shape != Shape::V211 => "COMMAND",
+        AuthMethod::Command if shape != Ocpi::V211 => "COMMAND",
         AuthMethod::AuthRequest | AuthMethod::Command => "AUTH_REQUEST",
     }
 }
 
-fn cdr_token(token: &CdrToken, shape: Shape) -> String {
+fn cdr_token(token: &CdrToken, shape: Ocpi) -> String {
     let kind = match token.kind {
         TokenKind::AdHocUser => "AD_HOC_USER",
         TokenKind::AppUser => "APP_USER",
-        TokenKind::Emaid if shape == Shape::V230 => "EMAID",
+        TokenKind::Emaid if shape == Ocpi::V230 => "EMAID",
         TokenKind::Emaid | TokenKind::Other => "OTHER",
         TokenKind::Rfid => "RFID",
     };

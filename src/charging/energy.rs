@@ -26,7 +26,7 @@ const ROUNDING: i64 = 50;
 pub(super) const SLOP: i64 = 60_000;
 
 /// What a meter value counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Quantity {
     /// `Energy.Active.Import.Register`.
     Register,

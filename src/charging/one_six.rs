@@ -2,6 +2,7 @@
 
 use super::Entry;
 use super::assembler::{Placed, StrayReason, Turn};
+use super::energy::SLOP;
 use super::facts::{self, Readings, Said, Start, Stop, part};
 use super::state::{MAX_STAY, State, same_token};
 use crate::clock::Timestamp;
@@ -65,7 +66,7 @@ impl Turn<'_> {
             let state = &mut self.station.sessions[at];
             state.numbered = true;
             // What was presumed is known now, one way or the other.
-            let presumed = state.known.end.as_ref().and_then(|end| end.presumed.clone());
+            let presumed = state.known.end.as_ref().and_then(|end| end.presumed.as_ref()).map(|presumed| presumed.fact.clone());
             if let Some(held) = presumed
                 && let Ok(Said::Stop(stop)) = facts::read(&held.entry())
             {
@@ -125,22 +126,22 @@ impl Turn<'_> {
         }
     }
 
-    /// MeterValues. Those that name no known transaction are of the session open at the connector at their time. Connector 0 is the main meter.
+    /// MeterValues. Those that name no transaction are of the session open at the connector at their time; those that name an unknown one, or
+    /// one that was over by then, wait: the answer with their number may come. Connector 0 is the main meter.
     pub(super) fn readings(&mut self, entry: &Entry<'_>, said: &Readings) -> Placed {
         let (Some(first), true) = (said.samples.iter().map(|(_, sample)| sample.at).min(), said.connector > 0) else {
             return Placed::Yes;
         };
-        let number = said.number.filter(|number| *number > 0);
-        let named = number.and_then(|number| self.find(&format!("t:{number}")));
-        let at = named.filter(|at| {
-            let known = &self.station.sessions[*at].known;
-            let end = known.end.as_ref().filter(|end| !end.when.odd && end.presumed.is_none());
-            end.is_none_or(|end| first <= end.when.at) || self.spanning(said.connector, first, true).is_none()
-        });
-        let unknown = number.is_some() && named.is_none();
-        let at = at.or_else(|| self.spanning(said.connector, first, number.is_some()));
-        let Some(at) = at else {
-            return if unknown { Placed::NotYet } else { Placed::Stray(StrayReason::OutsideSession) };
+        let at = if let Some(number) = said.number.filter(|number| *number > 0) {
+            let found = self.find(&format!("t:{number}")).filter(|at| {
+                let end = self.station.sessions[*at].known.end.as_ref();
+                end.is_none_or(|end| end.when.odd || end.presumed.is_some() || first.0 <= end.when.at.0.saturating_add(SLOP))
+            });
+            let Some(at) = found else { return Placed::NotYet };
+            at
+        } else {
+            let Some(at) = self.spanning(said.connector, first) else { return Placed::Stray(StrayReason::OutsideSession) };
+            at
         };
         let last = said.samples.iter().filter(|(_, sample)| !sample.odd).map(|(_, sample)| sample.at).max();
         let end = self.station.sessions[at].known.end.as_ref();
@@ -152,12 +153,9 @@ impl Turn<'_> {
         Placed::Yes
     }
 
-    /// The session that was open at a connector at a moment; of several the one that began last. With a number that is not its own it is none
-    /// that has one.
-    fn spanning(&self, connector: u32, moment: Timestamp, other: bool) -> Option<usize> {
-        let spans = |state: &State| {
-            state.closed.is_none() && state.known.connector == connector && !(other && state.numbered) && state.known.spans(moment)
-        };
+    /// The session that was open at a connector at a moment; of several the one that began last.
+    fn spanning(&self, connector: u32, moment: Timestamp) -> Option<usize> {
+        let spans = |state: &State| state.closed.is_none() && state.known.connector == connector && state.known.spans(moment);
         let sessions = self.station.sessions.iter().enumerate().filter(|(_, state)| spans(state));
         sessions.max_by_key(|(_, state)| (state.known.start, state.first)).map(|(at, _)| at)
     }
@@ -182,7 +180,7 @@ impl Turn<'_> {
         state.known.end = None;
         state.keys.retain(|key| !key.starts_with("e:"));
         state.closed = None;
-        self.freed.push(presumed);
+        self.freed.push(presumed.fact);
         self.touch(at);
     }
 }

@@ -112,11 +112,16 @@ pub(super) struct End {
     seq: i64,
     /// Who stopped it (1.6).
     token: Option<Token>,
-    /// The stop names no transaction, or one that nobody knows: it was taken for this session's because it fits no other, and is given back
-    /// when that turns out wrong.
-    pub(super) presumed: Option<Held>,
-    /// What the presumed stop says of the meter: `meterStop` and its readings.
-    meter: Option<(Option<Sample>, Vec<(usize, Sample)>)>,
+    /// The stop was taken for this session's because it fits no other.
+    pub(super) presumed: Option<Presumed>,
+}
+
+/// A stop that names no transaction, or one that nobody knows. It is kept apart, to be given back when it turns out to be another's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Presumed {
+    pub(super) fact: Held,
+    stop: Option<Sample>,
+    samples: Vec<(Quantity, Sample)>,
 }
 
 impl State {
@@ -244,10 +249,10 @@ impl Known {
     /// Takes a stop in (1.6).
     pub(super) fn stop(&mut self, said: Stop, presumed: Option<Held>) {
         let stop = said.meter.map(|wh| Sample { at: said.when.at, wh, odd: said.when.odd });
-        let mut end = End { when: said.when, seq: 0, token: said.token, presumed: None, meter: None };
-        if presumed.is_some() {
-            let samples = said.samples.into_iter().take(MAX_READINGS).map(|(quantity, sample)| (quantity as usize, sample));
-            (end.presumed, end.meter) = (presumed, Some((stop, samples.collect())));
+        let mut end = End { when: said.when, seq: 0, token: said.token, presumed: None };
+        if let Some(fact) = presumed {
+            let samples = said.samples.into_iter().take(MAX_READINGS).collect();
+            end.presumed = Some(Presumed { fact, stop, samples });
         } else {
             self.note(&said.when);
             self.add_samples(&said.samples);
@@ -258,7 +263,7 @@ impl Known {
 
     /// Whether a stop says what is known already.
     pub(super) fn has_stop(&self, said: &Stop) -> bool {
-        let stop = self.end.as_ref().and_then(|end| end.meter.as_ref()).map_or(self.meter.stop, |(stop, _)| *stop);
+        let stop = self.end.as_ref().and_then(|end| end.presumed.as_ref()).map_or(self.meter.stop, |presumed| presumed.stop);
         self.end.as_ref().is_some_and(|end| end.when.at == said.when.at || (end.when.odd && said.when.odd))
             && stop.map(|s| s.wh) == said.meter
     }
@@ -303,7 +308,7 @@ impl Known {
             self.start = Some(said.when);
         }
         if said.kind == EventKind::Ended && self.end.as_ref().is_none_or(|end| (end.seq, end.when.at) < (seq, at)) {
-            self.end = Some(End { when: said.when, seq, token: None, presumed: None, meter: None });
+            self.end = Some(End { when: said.when, seq, token: None, presumed: None });
         }
         if self.evse == 0 {
             self.evse = said.evse.unwrap_or(0);
@@ -362,10 +367,10 @@ impl Known {
         let mut remarks = BTreeSet::new();
         let end = self.end.as_ref();
         let mut meter = Cow::Borrowed(&self.meter);
-        if let Some((stop, samples)) = end.and_then(|end| end.meter.as_ref()) {
+        if let Some(presumed) = end.and_then(|end| end.presumed.as_ref()) {
             let meter = meter.to_mut();
-            meter.stop = *stop;
-            samples.iter().for_each(|(quantity, sample)| meter.add(Quantity::ALL[*quantity % Quantity::ALL.len()], *sample));
+            meter.stop = presumed.stop;
+            presumed.samples.iter().for_each(|(quantity, sample)| meter.add(*quantity, *sample));
         }
         let earliest = meter.moments().chain(self.earliest).min();
         let mut odd = self.odd || end.is_some_and(|end| end.when.odd);

@@ -347,6 +347,10 @@ pub(super) fn mark(conn: &Connection, name: &str) -> Result<u64, StoreError> {
     Ok(one(conn, "SELECT at FROM mark WHERE name = ?", &[&name], |row| count(row, 0))?.unwrap_or(0))
 }
 
+pub(super) fn has_mark(conn: &Connection, name: &str) -> Result<bool, StoreError> {
+    Ok(one(conn, "SELECT 1 FROM mark WHERE name = ?", &[&name], |_| Ok(()))?.is_some())
+}
+
 pub(super) fn charging_open(conn: &Connection, after: &str) -> Result<Vec<(String, String)>, StoreError> {
     let sql = "SELECT id, row FROM charging WHERE closed IS NULL AND id > ? ORDER BY id LIMIT ?";
     many(conn, sql, &[&after, &signed(PAGE as u64)], |row| Ok((row.get(0)?, row.get(1)?)))

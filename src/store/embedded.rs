@@ -82,6 +82,10 @@ impl Embedded {
         rows::journal_after(&self.reader(), seq, most)
     }
 
+    pub(super) fn has_mark(&self, name: &str) -> Result<bool, StoreError> {
+        billing::has_mark(&self.reader(), name)
+    }
+
     pub(super) fn journal_newest(&self) -> Result<u64, StoreError> {
         rows::journal_newest(&self.reader())
     }

@@ -29,11 +29,11 @@ fn goldens() -> BTreeMap<&'static str, String> {
     let credit = public.credit(format!("{}-C", public.id), Timestamp(moment("2026-11-20T09:00:00Z") * 1000)).unwrap();
     let write = |cdr: &Cdr, kind, shape| pretty(&cdr.write(&token(kind), shape, &alias));
     BTreeMap::from([
-        ("OCPI 2.1.1", write(&public, TokenKind::Rfid, Shape::V211)),
-        ("OCPI 2.2.1", write(&public, TokenKind::Rfid, Shape::V221)),
-        ("OCPI 2.3.0, a contract read from the vehicle", write(&public, TokenKind::Emaid, Shape::V230)),
-        ("OCPI 2.2.1, at a home", write(&home, TokenKind::Rfid, Shape::V221)),
-        ("OCPI 2.2.1, credit", write(&credit, TokenKind::Rfid, Shape::V221)),
+        ("OCPI 2.1.1", write(&public, TokenKind::Rfid, Ocpi::V211)),
+        ("OCPI 2.2.1", write(&public, TokenKind::Rfid, Ocpi::V221)),
+        ("OCPI 2.3.0, a contract read from the vehicle", write(&public, TokenKind::Emaid, Ocpi::V230)),
+        ("OCPI 2.2.1, at a home", write(&home, TokenKind::Rfid, Ocpi::V221)),
+        ("OCPI 2.2.1, credit", write(&credit, TokenKind::Rfid, Ocpi::V221)),
     ])
 }
 
@@ -99,10 +99,10 @@ fn a_cdr_has_no_other_fields_than_these() {
         connector_standard connector_format connector_power_type tariff_id vat min_price max_price total_fixed_cost total_energy_cost total_time_cost \
         total_parking_cost credit credit_reference_id";
     let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<BTreeSet<String>>();
-    let allowed = |shape: Shape| match shape {
-        Shape::V211 => &names(shared) | &names(old),
-        Shape::V221 => &(&names(shared) | &names(since_22)) | &names("excl_vat incl_vat"),
-        Shape::V230 => &(&names(shared) | &names(since_22)) | &names("before_taxes after_taxes taxes amount tax_included"),
+    let allowed = |shape: Ocpi| match shape {
+        Ocpi::V211 => &names(shared) | &names(old),
+        Ocpi::V221 => &(&names(shared) | &names(since_22)) | &names("excl_vat incl_vat"),
+        Ocpi::V230 => &(&names(shared) | &names(since_22)) | &names("before_taxes after_taxes taxes amount tax_included"),
     };
     for (shape, text) in generated() {
         let mut found = BTreeSet::new();
@@ -128,7 +128,7 @@ fn keys(value: &serde_json::Value, found: &mut BTreeSet<String>) {
 }
 
 /// CDRs of made-up sessions and tariffs at every documented site, the same in every run.
-fn generated() -> Vec<(Shape, String)> {
+fn generated() -> Vec<(Ocpi, String)> {
     let mut runner = TestRunner::deterministic();
     let sites = sites();
     let mut places: Vec<_> = sites.iter().map(|(_, site)| site.place.clone()).collect();
@@ -144,12 +144,12 @@ fn generated() -> Vec<(Shape, String)> {
         cdr.place = places[at % places.len()].clone();
         cdr.auth_method = methods[at % methods.len()];
         cdr.authorization_reference = (at % 4 == 0).then(|| "A1B2".to_owned());
-        for shape in Shape::ALL {
+        for shape in Ocpi::ALL {
             list.push((shape, cdr.write(&token(kinds[at % kinds.len()]), shape, &alias)));
         }
         let credit = cdr.credit(format!("{}-C", cdr.id), cdr.last_updated).unwrap();
-        list.push((Shape::V221, credit.write(&token(TokenKind::Rfid), Shape::V221, &alias)));
-        list.push((Shape::V230, credit.write(&token(TokenKind::Rfid), Shape::V230, &alias)));
+        list.push((Ocpi::V221, credit.write(&token(TokenKind::Rfid), Ocpi::V221, &alias)));
+        list.push((Ocpi::V230, credit.write(&token(TokenKind::Rfid), Ocpi::V230, &alias)));
     }
     list
 }

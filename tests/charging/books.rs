@@ -7,26 +7,26 @@ use sluis::ocpp::Version;
 use std::collections::HashMap;
 
 /// 2026-11-24T10:00:00Z.
-pub const TEN: i64 = 1_795_514_400_000;
+pub(crate) const TEN: i64 = 1_795_514_400_000;
 
 /// A moment, in minutes after ten.
-pub fn t(minutes: i64) -> Timestamp {
+pub(crate) fn t(minutes: i64) -> Timestamp {
     Timestamp(TEN + minutes * 60_000)
 }
 
 /// As stations write it.
-pub fn text(at: Timestamp) -> String {
+pub(crate) fn text(at: Timestamp) -> String {
     at.rfc3339()
 }
 
 /// What is durable.
 #[derive(Clone, Default)]
-pub struct Durable {
-    pub rows: HashMap<String, (String, Option<Timestamp>)>,
+pub(crate) struct Durable {
+    pub(crate) rows: HashMap<String, (String, Option<Timestamp>)>,
     keys: HashMap<(String, String), String>,
     /// By session: what was billed, in order.
-    pub bills: HashMap<String, Vec<ChargingSession>>,
-    pub strays: Vec<StrayReason>,
+    pub(crate) bills: HashMap<String, Vec<ChargingSession>>,
+    pub(crate) strays: Vec<StrayReason>,
     cursor: usize,
 }
 
@@ -67,34 +67,34 @@ impl Durable {
 
 /// A fact in the journal.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub station: String,
-    pub version: Version,
-    pub at: Timestamp,
-    pub action: &'static str,
-    pub message: String,
-    pub payload: String,
+pub(crate) struct Row {
+    pub(crate) station: String,
+    pub(crate) version: Version,
+    pub(crate) at: Timestamp,
+    pub(crate) action: &'static str,
+    pub(crate) message: String,
+    pub(crate) payload: String,
 }
 
 /// A machine, its store, and a journal to read from.
-pub struct Books {
-    pub machine: Assembler,
-    pub durable: Durable,
-    pub journal: Vec<Row>,
+pub(crate) struct Books {
+    pub(crate) machine: Assembler,
+    pub(crate) durable: Durable,
+    pub(crate) journal: Vec<Row>,
     uncommitted: Vec<Change>,
     patience: Patience,
     next_id: u64,
 }
 
 impl Books {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let patience = Patience::default();
         let machine = Assembler::new(patience);
         Self { machine, durable: Durable::default(), journal: Vec::new(), uncommitted: Vec::new(), patience, next_id: 0 }
     }
 
     /// Reads the row at `at` without committing. Time passes first: the gateway's clock is that of the row.
-    pub fn read(&mut self, at: usize) {
+    pub(crate) fn read(&mut self, at: usize) {
         let row = &self.journal[at];
         self.uncommitted.extend(self.machine.age(row.at));
         let entry = Entry {
@@ -115,14 +115,14 @@ impl Books {
     }
 
     /// Makes durable what was read up to `cursor`.
-    pub fn commit(&mut self, cursor: usize) {
+    pub(crate) fn commit(&mut self, cursor: usize) {
         self.durable.apply(std::mem::take(&mut self.uncommitted));
         self.durable.cursor = cursor;
         self.machine.committed();
     }
 
     /// Loses all that is not durable and starts again; the reader goes on from what is returned.
-    pub fn kill(&mut self) -> usize {
+    pub(crate) fn kill(&mut self) -> usize {
         self.uncommitted.clear();
         self.machine = Assembler::new(self.patience);
         for (row, _) in self.durable.rows.values().filter(|(_, closed)| closed.is_none()) {
@@ -132,44 +132,44 @@ impl Books {
     }
 
     /// Adds a fact, reads it, commits.
-    pub fn fact(&mut self, row: Row) {
+    pub(crate) fn fact(&mut self, row: Row) {
         self.journal.push(row);
         self.read(self.journal.len() - 1);
         self.commit(self.journal.len());
     }
 
     /// Lets time pass.
-    pub fn wait(&mut self, until: Timestamp) {
+    pub(crate) fn wait(&mut self, until: Timestamp) {
         let changes = self.machine.age(until);
         self.uncommitted.extend(changes);
         self.commit(self.journal.len());
     }
 
     /// The only session billed, as it was billed last.
-    pub fn only(&self) -> &ChargingSession {
+    pub(crate) fn only(&self) -> &ChargingSession {
         assert_eq!(self.durable.bills.len(), 1, "{:#?}", self.durable.bills);
         self.durable.bills.values().next().and_then(|bills| bills.last()).expect("billed")
     }
 
     /// Sessions billed, by beginning, as they were billed last.
-    pub fn all(&self) -> Vec<&ChargingSession> {
+    pub(crate) fn all(&self) -> Vec<&ChargingSession> {
         let mut all: Vec<_> = self.durable.bills.values().filter_map(|bills| bills.last()).collect();
         all.sort_by_key(|session| (session.started, session.connector));
         all
     }
 
-    pub fn times_billed(&self) -> Vec<usize> {
+    pub(crate) fn times_billed(&self) -> Vec<usize> {
         self.durable.bills.values().map(Vec::len).collect()
     }
 }
 
 /// What a session took, in Wh.
-pub fn energy(session: &ChargingSession) -> Decimal {
+pub(crate) fn energy(session: &ChargingSession) -> Decimal {
     session.readings.last().map(|last| last.wh).unwrap_or_default()
 }
 
 /// What must hold of every session that is billed.
-pub fn check(session: &ChargingSession) {
+pub(crate) fn check(session: &ChargingSession) {
     let ended = session.ended.expect("it has an end");
     let first = session.readings.first().expect("it has a reading");
     assert!(first.at == session.started && first.wh.is_zero(), "{session:?}");

@@ -110,7 +110,7 @@ fn in_any_order_and_with_repetitions() {
     let mut order: Vec<usize> = (0..events.len()).collect();
     // All orders of six (Heap's algorithm), each with two events repeated.
     let mut counts = [0; 6];
-    let mut check = |order: &[usize]| {
+    let check = |order: &[usize]| {
         let mut books = Books::new();
         for at in order.iter().chain(&order[..2]) {
             send(&mut books, 70, "tx", &events[*at]);

@@ -1,9 +1,9 @@
 //! Reads the file of tariffs: every mistake at once, each with its place. Numbers are read as they are written, never as floating point.
 
 use super::{DAY, DAYS_OF_WEEK, Dimension, Element, Money, PriceComponent, Restrictions, Tariff};
-use crate::cdr::Shape;
 use crate::cdr::json::DECIMALS;
 use crate::clock::Timestamp;
+use crate::recipient::Ocpi;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 use std::cell::RefCell;
@@ -53,7 +53,7 @@ pub(super) fn read(json: &str) -> Result<Vec<Tariff>, Vec<String>> {
 
 /// What `ocpi-tariffs` finds wrong with a tariff that we understood: an unknown currency or country, restrictions that never hold.
 fn lint(tariff: &Tariff) -> Vec<String> {
-    let json = tariff.write(Shape::V221);
+    let json = tariff.write(Ocpi::V221);
     let Ok(report) = ocpi_tariffs::tariff::parse_with_version(&json, ocpi_tariffs::Version::V221) else {
         return vec![": ocpi-tariffs cannot read it".to_owned()];
     };
@@ -326,16 +326,16 @@ mod tests {
     #[test]
     fn a_tariff_is_read_and_written_without_what_no_price_needs() {
         let tariffs = read(GOOD).unwrap();
-        let written = tariffs[0].write(Shape::V221);
+        let written = tariffs[0].write(Ocpi::V221);
         assert_eq!(read(&format!("[{written}]")).unwrap(), tariffs);
         assert!(!written.contains("alt") && !written.contains("REGULAR") && written.contains("\"price\":0.1,"), "{written}");
         let restrictions = &tariffs[0].elements[0].restrictions;
         assert_eq!((restrictions.start_time, restrictions.end_time, restrictions.start_date), (Some(420), None, Some(20_454)));
         assert_eq!(restrictions.days, [0, 6]);
         assert_eq!(tariffs[0].country_code, "NL");
-        let old = tariffs[0].write(Shape::V211);
+        let old = tariffs[0].write(Ocpi::V211);
         assert!(!old.contains("vat") && !old.contains("country_code") && !old.contains("min_price"), "{old}");
-        let new = tariffs[0].write(Shape::V230);
+        let new = tariffs[0].write(Ocpi::V230);
         assert!(new.contains(r#""tax_included":"NO""#) && new.contains(r#""min_price":{"before_taxes":0.5,"after_taxes":0.605}"#), "{new}");
     }
 
