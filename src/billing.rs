@@ -51,7 +51,7 @@ pub async fn begin(custody: &Custody) -> Result<u64, StoreError> {
         return Ok(0);
     }
     let newest = store.journal_newest()?;
-    store.commit(vec![Op::MarkMove { name: READER, from: 0, to: newest }]).await?;
+    store.commit(vec![Op::MarkMove { name: READER.to_owned(), from: 0, to: newest }]).await?;
     Ok(newest)
 }
 

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Rings for the workers, so that news does not wait for the next look at the store. Cheap to clone; all clones are one. A ring is never
+/// A bell for the workers, so that news does not wait for the next look at the store. Cheap to clone; all clones are one. A ring is never
 /// lost, and many are as one.
 #[derive(Clone)]
 pub struct Doorbell {
@@ -149,7 +149,8 @@ impl Delivery {
         let subject = shared.parts.custody.vault.subject(codes.uid.as_str());
         let row = shared.disclosure(token.owner.to_string(), "charge", subject, reference, fields);
         shared.parts.custody.store().commit(vec![Op::Disclose(row)]).await.map_err(|_| Trouble::NoWay)?;
-        let answer = shared.parts.client.authorize(contact.url(), &pass, token, location).await;
+        let answer = tokio::time::timeout(shared.parts.pace.ask, shared.parts.client.authorize(contact.url(), &pass, token, location));
+        let answer = answer.await.unwrap_or(Err(Trouble::TimedOut));
         counts::authorized(&token.owner, answer.as_ref().map_or_else(|trouble| trouble.code(), |_| "answered"));
         answer
     }
@@ -223,11 +224,18 @@ async fn pause(wait: Duration, stop: &mut watch::Receiver<bool>, bells: &mut [&m
     if *stop.borrow() {
         return false;
     }
-    let rung = futures_util::future::select_all(bells.iter_mut().map(|bell| Box::pin(bell.changed())));
+    let rung = async {
+        match bells {
+            [] => std::future::pending().await,
+            bells => {
+                let _ = futures_util::future::select_all(bells.iter_mut().map(|bell| Box::pin(bell.changed()))).await;
+            }
+        }
+    };
     tokio::select! {
         biased;
         _ = stop.changed() => false,
         () = tokio::time::sleep(wait) => true,
-        _ = rung => true,
+        () = rung => true,
     }
 }

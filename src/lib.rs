@@ -30,8 +30,8 @@
 //! # The rooms
 //!
 //! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`].
-//! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`], [`metrics`],
-//! [`admin`], [`serve`] (all of it started and stopped), [`cli`]; and, behind the cargo feature of its name, `demo`: a small world to run it in.
+//! The shell: [`clock`], [`config`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
+//! [`ocpi`] (parties, their tokens and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS), [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; and, behind the cargo feature of its name, `demo`: a small world to run it in.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;

@@ -4,6 +4,7 @@
 //! To e-MSPs we are the charge-point operator: they pull their CDRs and push their tokens. To the central system we are the e-MSPs: it is told of
 //! their tokens, as codes, and asks about one in real time. Whatever a caller may not know, it is told in the words it would hear of what is not there.
 
+mod address;
 mod auth;
 mod authorize;
 mod cdrs;

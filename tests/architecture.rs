@@ -124,6 +124,19 @@ fn the_faces_of_the_shell_do_not_know_each_other() {
     }
 }
 
+/// What goes to other parties knows nothing of stations' connections, and they nothing of it.
+#[test]
+fn delivery_and_the_gateway_do_not_know_each_other() {
+    let rooms = sources();
+    for (room, others) in [("delivery", ["gateway", "admin"]), ("gateway", ["delivery", "ocpi"])] {
+        for (path, code) in rooms.get(room).into_iter().flatten() {
+            for other in others {
+                assert!(!code.contains(&format!("crate::{other}")), "{}: {room} imports {other}", path.display());
+            }
+        }
+    }
+}
+
 /// I1: one door out. Only the treatment's own file makes an `Outgoing`.
 #[test]
 fn only_the_treatment_makes_an_outgoing_frame() {

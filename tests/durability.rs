@@ -151,7 +151,7 @@ async fn purging_stops_where_the_reader_is() {
     let seqs: Vec<u64> = custody.journal.after(0, 100).unwrap().iter().map(|row| row.seq).collect();
     assert!(!custody.journal.purge(Timestamp(99), 1000, Some("charging")).await.unwrap(), "the reader never began");
     assert_eq!(left().len(), 10);
-    let read = |from, to| custody.store().commit(vec![Op::MarkMove { name: "charging", from, to }]);
+    let read = |from, to| custody.store().commit(vec![Op::MarkMove { name: "charging".to_owned(), from, to }]);
     read(0, seqs[5]).await.unwrap();
     assert!(custody.journal.purge(Timestamp(3), 2, Some("charging")).await.unwrap(), "one more is old");
     assert!(!custody.journal.purge(Timestamp(3), 2, Some("charging")).await.unwrap());

@@ -15,6 +15,10 @@ pub struct Pace {
     pub longest_asked: Duration,
     /// How often the store is looked at without a ring: what another process changed, an agreement that has begun.
     pub tick: Duration,
+    /// After a rest, how long news is gathered before the store is looked at: a hundred idle workers are not each woken by each CDR.
+    pub gather: Duration,
+    /// How long an e-MSP may think about a token: a driver is standing there.
+    pub ask: Duration,
     /// How often tokens are pulled.
     pub pull: Duration,
     /// After so many refusals in a row a CDR is refused for good, so that the queue behind it moves on.
@@ -30,6 +34,8 @@ impl Default for Pace {
             slow: minutes(5),
             longest_asked: minutes(120),
             tick: Duration::from_secs(5),
+            gather: Duration::from_millis(200),
+            ask: Duration::from_secs(15),
             pull: minutes(60),
             refusals: 8,
         }

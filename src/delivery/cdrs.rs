@@ -68,7 +68,10 @@ pub(super) async fn push(shared: Arc<Shared>, place: usize, mut stop: watch::Rec
         parties.mark_unchanged();
         let go_on = match pusher.turn().await {
             Next::GoOn => true,
-            Next::Rest => pause(pusher.shared.parts.pace.tick, &mut stop, &mut [&mut cdrs, &mut parties]).await,
+            Next::Rest => {
+                let pace = pusher.shared.parts.pace;
+                pause(pace.tick, &mut stop, &mut [&mut cdrs, &mut parties]).await && pause(pace.gather, &mut stop, &mut []).await
+            }
             // A new CDR does not make the party work again; new credentials may.
             Next::Again(wait) => pause(wait, &mut stop, &mut [&mut parties]).await,
         };
@@ -92,6 +95,7 @@ impl Pusher {
         }
         if self.page.is_empty() {
             counts::held(&party, None);
+            shared.shut(self.place, false);
             return Next::Rest;
         }
         // Looked at anew before each CDR: an agreement ends in the middle of a page too (R05).
@@ -103,6 +107,7 @@ impl Pusher {
         counts::held(&party, contact.as_ref().err().copied());
         let Ok(contact) = contact else {
             self.page.clear();
+            shared.shut(self.place, false);
             return Next::Rest;
         };
         let Some(row) = self.page.front() else { return Next::Rest };
@@ -221,5 +226,5 @@ impl Verdict {
 /// The driver's code in the central system's domain, from the neutral record.
 fn driver(draft: &str) -> Option<String> {
     let draft: Value = serde_json::from_str(draft).ok()?;
-    draft.get("token").and_then(Value::as_str).map(str::to_owned)
+    draft.pointer("/session/token/code").and_then(Value::as_str).map(str::to_owned)
 }

@@ -12,11 +12,10 @@ const OTHERS: &str = "others";
 
 /// Keeps the gauges of the queues until it is time to stop.
 pub(super) async fn count(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let mut bell = shared.parts.doorbell.cdrs.subscribe();
     loop {
-        bell.mark_unchanged();
         queues(&shared);
-        if !pause(shared.parts.pace.tick, &mut stop, &mut [&mut bell]).await {
+        // Not at each ring: counting a long queue takes milliseconds.
+        if !pause(shared.parts.pace.tick, &mut stop, &mut []).await {
             return;
         }
     }

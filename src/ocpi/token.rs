@@ -5,6 +5,7 @@
 
 use super::client::is_printable;
 use crate::clock::Timestamp;
+use crate::pseudonym::Pseudonym;
 use crate::recipient::{Ocpi, Party};
 use crate::secret::Sensitive;
 use crate::vault::tokens::{EmspToken, TokenCodes};
@@ -77,7 +78,7 @@ impl EmspToken {
 
     /// For the central system: its own codes in place of the identifiers.
     pub fn coded(&self, version: Ocpi, codes: &TokenCodes) -> Value {
-        self.object(version, [Some(codes.uid.as_str()), Some(codes.contract.as_str()), codes.group.as_ref().map(|group| group.as_str())])
+        self.object(version, [Some(codes.uid.as_str()), Some(codes.contract.as_str()), codes.group.as_ref().map(Pseudonym::as_str)])
     }
 
     fn object(&self, version: Ocpi, [uid, contract, group]: [Option<&str>; 3]) -> Value {

@@ -132,7 +132,7 @@ pub struct DisclosureRow {
     pub purpose: String,
     /// Whom it was about: a keyed digest; `None` if nobody in particular.
     pub subject: Option<[u8; 16]>,
-    /// What it was: the id of a CDR, or a random id. The same recipient, purpose and reference is one disclosure.
+    /// What it was: the id of a CDR, a keyed digest of a token, or a random id. The same recipient, purpose and reference is one disclosure.
     pub reference: String,
     /// The names of the fields, separated by spaces.
     pub fields: String,
