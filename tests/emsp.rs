@@ -326,7 +326,7 @@ fn the_commands_as_the_manual_has_them() {
     let custody = Custody::open(&at("data"), None, &Opening::new(Role::Beside, NOW)).unwrap();
     let logged = custody.store().disclosures(None, 0).unwrap();
     assert!(logged.iter().all(|row| (&*row.recipient, &*row.purpose, &*row.fields, row.subject) == ("NL-AAA", "bill", "domain_key", None)));
-    assert!(!logged.is_empty() && logged[0].reference.len() == 32);
+    assert!(!logged.is_empty() && logged[0].reference.len() == 36);
     let code = custody.keys.code_in(&Domain::emsp("NL", "AAA").unwrap(), &card("04A2B3C4"), None);
     let stranger = custody.keys.code_in(&Domain::emsp("DE", "BBB").unwrap(), &card("04A2B3C4"), None);
     fs::write(at("tokens.csv"), "uid,customer\n04:A2:B3:C4,1001\n").unwrap();

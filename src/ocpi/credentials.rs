@@ -61,9 +61,8 @@ impl Surface {
             Err(_) => return Ok(Outcome::refused(envelope::NO_API, "Unable to use your API")),
         };
         let given = self.peers.new_token()?;
-        let peer = match found.peer(who, recipient, theirs.token, given.clone()) {
-            Ok(peer) => peer,
-            Err(_) => return Ok(Outcome::refused(envelope::NO_ENDPOINT, "An endpoint that is needed is missing: cdrs RECEIVER")),
+        let Ok(peer) = found.peer(who, recipient, theirs.token, given.clone()) else {
+            return Ok(Outcome::refused(envelope::NO_ENDPOINT, "An endpoint that is needed is missing: cdrs RECEIVER"));
         };
         let _one_at_a_time = self.exchange.lock().await;
         if !self.still_opens(caller)? {
