@@ -282,6 +282,8 @@ mod tests {
         (Bills { received, held, states, csms, strays: 0, shared: 0, lost: 1, again: 1, refused: 0, disclosed, keys: 2 }, charged)
     }
 
+    type Spoil = fn(&mut Bills);
+
     fn broken(spoil: impl FnOnce(&mut Bills)) -> Vec<String> {
         let (mut bills, charged) = world();
         spoil(&mut bills);
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn every_fault_of_a_bill_breaks_a_promise() {
         assert!(broken(|_| {}).is_empty());
-        let faults: [(&str, fn(&mut Bills)); 9] = [
+        let faults: [(&str, Spoil); 9] = [
             ("a CDR is missing", |bills| drop(bills.received[0].pop())),
             ("a session is billed twice", |bills| {
                 let twice = Received { bill: Bill { id: "9".into(), ..bills.received[0][0].bill.clone() }, ..bills.received[0][0].clone() };
