@@ -7,7 +7,7 @@ use crate::custody::Custody;
 use crate::ocpi::directory;
 use crate::ocpi::exchange::{self, Begin, Theirs, Us};
 use crate::ocpi::peer::{Peer, Peers, Who};
-use crate::recipient::{Party, Recipients};
+use crate::recipient::Party;
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -123,7 +123,7 @@ impl Desk {
         };
         let client = crate::serve::ocpi_client(&self.config).map_err(|why| failed(&why))?;
         let us = Us { party: ocpi.cpo, name: ocpi.name.clone(), url: ocpi.url.clone() };
-        let register = Recipients::new(self.config.emsps.iter().map(|emsp| emsp.recipient.clone()).collect());
+        let register = self.config.recipients();
         let recipient = emsp.map(|emsp| &emsp.recipient);
         if recipient.is_some_and(|recipient| !recipient.may_receive(&clock::now().date())) {
             return Err(failed("its agreement is not valid today"));

@@ -121,7 +121,7 @@ impl Surface {
         let keep_references = billing.and_then(|ms| i64::try_from(ms).ok()).map_or(REFERENCES, |ms| ms + REFERENCES / 2);
         Ok(Some(Self {
             peers: peers.clone(),
-            register: Recipients::new(config.emsps.iter().map(|emsp| emsp.recipient.clone()).collect()),
+            register: config.recipients(),
             us: Us { party: ocpi.cpo, name: ocpi.name.clone(), url: ocpi.url.clone() },
             client,
             errands,
