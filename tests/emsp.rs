@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
-use sluis::emsp::{Customers, KeyFileError, Layout, Resolver, read_share, write_share};
+use sluis::emsp::{COLUMNS, Customers, KeyFileError, Layout, Resolver, read_share, write_share};
 use sluis::identity::{Codes, Declared, Epoch, Identifier, Sighting};
 use sluis::keys::{Domain, DomainShare, ShareError};
 use sluis::pseudonym::Pseudonym;
@@ -306,6 +306,17 @@ fn sluis(dir: &Path, args: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_tables_in_the_manual_are_what_is_read_and_written() {
+    let manual = include_str!("../docs/emsp.md");
+    let table = |first: &str| {
+        let from = manual.split("```csv\n").find(|part| part.starts_with(first)).unwrap();
+        from.split("```").next().unwrap()
+    };
+    assert_eq!(Customers::read(table("uid,").as_bytes(), &[]).unwrap().len(), 2);
+    assert_eq!(table("cdr_id,").lines().next().unwrap(), COLUMNS.join(","));
 }
 
 #[test]
