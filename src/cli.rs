@@ -78,9 +78,9 @@ enum Command {
         #[command(subcommand)]
         action: ocpi::Action,
     },
-    /// See it work: a gateway, a central system, an e-MSP and a dozen stations in one process.
+    /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
-        /// Play a fixed number of sessions; exit 0 only if nothing leaked.
+        /// Play a fixed number of sessions; exit 0 only if nothing leaked and each was billed once.
         #[arg(long)]
         once: bool,
         /// Where stations connect [default: 127.0.0.1:9000, or any free port]

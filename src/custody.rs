@@ -4,6 +4,7 @@
 mod codes;
 mod epochs;
 mod files;
+mod share;
 
 use crate::clock::Timestamp;
 use crate::journal::Journal;

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
-use sluis::emsp::{Customers, KeyFileError, Layout, Resolver, read_share, write_share};
+use sluis::emsp::{COLUMNS, Customers, KeyFileError, Layout, Resolver, read_share, write_share};
 use sluis::identity::{Codes, Declared, Epoch, Identifier, Sighting};
 use sluis::keys::{Domain, DomainShare, ShareError};
 use sluis::pseudonym::Pseudonym;
@@ -309,6 +309,17 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+fn the_tables_in_the_manual_are_what_is_read_and_written() {
+    let manual = include_str!("../docs/emsp.md");
+    let table = |first: &str| {
+        let from = manual.split("```csv\n").find(|part| part.starts_with(first)).unwrap();
+        from.split("```").next().unwrap()
+    };
+    assert_eq!(Customers::read(table("uid,").as_bytes(), &[]).unwrap().len(), 2);
+    assert_eq!(table("cdr_id,").lines().next().unwrap(), COLUMNS.join(","));
+}
+
+#[test]
 fn the_commands_as_the_manual_has_them() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
@@ -326,7 +337,7 @@ fn the_commands_as_the_manual_has_them() {
     let custody = Custody::open(&at("data"), None, &Opening::new(Role::Beside, NOW)).unwrap();
     let logged = custody.store().disclosures(None, 0).unwrap();
     assert!(logged.iter().all(|row| (&*row.recipient, &*row.purpose, &*row.fields, row.subject) == ("NL-AAA", "bill", "domain_key", None)));
-    assert!(!logged.is_empty() && logged[0].reference.len() == 32);
+    assert!(!logged.is_empty() && logged[0].reference.len() == 36);
     let code = custody.keys.code_in(&Domain::emsp("NL", "AAA").unwrap(), &card("04A2B3C4"), None);
     let stranger = custody.keys.code_in(&Domain::emsp("DE", "BBB").unwrap(), &card("04A2B3C4"), None);
     fs::write(at("tokens.csv"), "uid,customer\n04:A2:B3:C4,1001\n").unwrap();

@@ -6,7 +6,6 @@ use crate::custody::Custody;
 use crate::emsp::{Customers, Layout, ResolveError, Resolved, Resolver, read_share, write_share};
 use crate::keys::DomainShare;
 use crate::recipient::{Party, Recipients};
-use crate::store::{DisclosureRow, Op};
 use clap::Subcommand;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -79,21 +78,9 @@ fn entitled(text: &str, recipients: &Recipients) -> Result<Party, &'static str> 
     Ok(party)
 }
 
-/// First logged, then written: a key that left is in the log.
+/// Writes the key, once it is in the log.
 fn hand_out(custody: &Custody, party: &Party, path: &Path) -> Result<(), String> {
-    let now = clock::now();
-    let reference = custody.random::<16>().map_err(|why| why.to_string())?;
-    let row = DisclosureRow {
-        seq: 0,
-        at: now,
-        recipient: party.to_string(),
-        purpose: "bill".to_owned(),
-        subject: None,
-        reference: reference.iter().map(|b| format!("{b:02x}")).collect(),
-        fields: "domain_key".to_owned(),
-    };
-    custody.store().commit_blocking(vec![Op::Disclose(row)]).map_err(|why| format!("the disclosure cannot be logged: {why}"))?;
-    let share = custody.keys.share(party, now);
+    let share = custody.hand_out(party, clock::now()).map_err(|why| format!("the disclosure cannot be logged: {why}"))?;
     write_share(path, &share).map_err(|why| format!("{}: {why}", path.display()))?;
     let epochs: Vec<String> = share.epochs().map(|epoch| epoch.0.to_string()).collect();
     print(&format!("wrote the key of {party} for epoch {} to {}\n", epochs.join(", "), path.display()));

@@ -49,6 +49,10 @@ pub(super) struct Bills {
     lost: u64,
     again: u64,
     refused: u64,
+    /// Rows of the log of disclosures: to whom, and the CDR it was or the random reference of a key.
+    disclosed: BTreeSet<(String, String)>,
+    /// Keys that were handed out.
+    keys: usize,
 }
 
 impl Bills {
@@ -82,6 +86,8 @@ impl Bills {
             again: counts.iter().map(|counts| counts.again).sum(),
             refused: counts.iter().map(|counts| counts.refused).sum(),
             held: held(store)?,
+            disclosed: disclosed(store)?,
+            keys: world.emsps.len(),
             states: store.cdr_counts().map_err(unreadable)?,
             received,
         })
@@ -172,6 +178,8 @@ impl Bills {
         let in_its_owners_hands = self.received.iter().enumerate().all(|(place, all)| {
             all.iter().all(|cdr| cdr.customer.is_some_and(|customer| customer.emsp == place)) // its own, and told by itself
         });
+        let logged = EMSPS.iter().zip(&self.received).flat_map(|(cast, all)| all.iter().map(move |cdr| (cast.party, &cdr.bill.id)));
+        let logged = logged.filter(|(party, id)| self.disclosed.contains(&((*party).to_owned(), (*id).clone()))).count();
         let (delivered, held) = (self.delivered(), self.held.len());
         let each: Vec<String> = EMSPS.iter().zip(&self.received).map(|(cast, all)| format!("{} by {}", all.len(), cast.name)).collect();
         vec![
@@ -196,6 +204,13 @@ impl Bills {
                 format!("{} answers of an e-MSP were lost: {} CDRs came again, and none was billed twice", self.lost, self.again),
             ),
             (
+                logged == delivered && self.disclosed.len() == delivered + self.keys,
+                format!(
+                    "{logged} CDRs and {} keys in the log of disclosures: all that left, and nothing that did not",
+                    self.disclosed.len() - logged
+                ),
+            ),
+            (
                 self.strays == 0 && self.shared == 0 && delivered > 0,
                 format!(
                     "an e-MSP can read {} of the other's CDRs, and the {} have {} identifiers in common",
@@ -205,6 +220,17 @@ impl Bills {
                 ),
             ),
         ]
+    }
+}
+
+/// What is logged as given to e-MSPs.
+fn disclosed(store: &Store) -> Result<BTreeSet<(String, String)>, Trouble> {
+    let (mut all, mut after) = (BTreeSet::new(), 0);
+    loop {
+        let page = store.disclosures(None, after).map_err(unreadable)?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = last.seq;
+        all.extend(page.into_iter().map(|row| (row.recipient, row.reference)));
     }
 }
 
@@ -231,4 +257,65 @@ fn held(store: &Store) -> Result<Vec<Held>, Trouble> {
 
 fn unreadable(error: crate::store::StoreError) -> Trouble {
     Trouble::Surroundings("the gateway's store cannot be read", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emsp::Bill;
+
+    /// Two sessions of customers of each e-MSP, and one of nobody's.
+    fn world() -> (Bills, Vec<Charged>) {
+        let of = |emsp: usize| super::super::cast::customers().filter(move |(_, customer)| customer.emsp == emsp).take(2);
+        let nobodys = UNITS.iter().flat_map(|unit| unit.visitors).find(|token| token.customer.is_none()).unwrap();
+        let tokens = of(0).chain(of(1)).map(|(token, _)| token).chain([nobodys]);
+        let charged: Vec<Charged> = tokens.enumerate().map(|(n, token)| Charged { token, energy: 9000 + n as i64 }).collect();
+        let cdr = |n: usize| Received {
+            bill: Bill { id: n.to_string(), energy_kwh: Some(Decimal::new(charged[n].energy, 3)), ..Bill::default() },
+            customer: charged[n].token.customer,
+        };
+        let received = vec![vec![cdr(0), cdr(1)], vec![cdr(2), cdr(3)]];
+        let held = vec![Held { code: String::new(), energy: Decimal::new(charged[4].energy, 3), why: String::new() }];
+        let disclosed = [("NL-DYK", "0"), ("NL-DYK", "1"), ("DE-ELB", "2"), ("DE-ELB", "3"), ("NL-DYK", "key"), ("DE-ELB", "key")];
+        let disclosed = disclosed.map(|(party, what)| (party.to_owned(), what.to_owned())).into();
+        let (states, csms) = (Vec::new(), Vec::new());
+        (Bills { received, held, states, csms, strays: 0, shared: 0, lost: 1, again: 1, refused: 0, disclosed, keys: 2 }, charged)
+    }
+
+    type Spoil = fn(&mut Bills);
+
+    fn broken(spoil: impl FnOnce(&mut Bills)) -> Vec<String> {
+        let (mut bills, charged) = world();
+        spoil(&mut bills);
+        bills.checks(&charged).into_iter().filter(|(kept, _)| !kept).map(|(_, what)| what).collect()
+    }
+
+    /// A check that cannot fail proves nothing.
+    #[test]
+    fn every_fault_of_a_bill_breaks_a_promise() {
+        assert!(broken(|_| {}).is_empty());
+        let faults: [(&str, Spoil); 9] = [
+            ("a CDR is missing", |bills| drop(bills.received[0].pop())),
+            ("a session is billed twice", |bills| {
+                let twice = Received { bill: Bill { id: "9".into(), ..bills.received[0][0].bill.clone() }, ..bills.received[0][0].clone() };
+                bills.received[0].push(twice);
+            }),
+            ("the wrong customer is billed", |bills| bills.received[0][0].customer = bills.received[0][1].customer),
+            ("the wrong energy is billed", |bills| bills.received[1][0].bill.energy_kwh = Some(Decimal::ONE)),
+            ("a CDR went to the wrong e-MSP", |bills| {
+                let strayed = bills.received[0].remove(0);
+                bills.received[1].push(strayed);
+            }),
+            ("nobody's CDR was sent to somebody", |bills| {
+                bills.held.clear();
+                bills.received[0].push(Received { bill: Bill { id: "4".into(), ..Bill::default() }, customer: None });
+            }),
+            ("an e-MSP reads the other's", |bills| bills.strays = 1),
+            ("the e-MSPs have something to join on", |bills| bills.shared = 1),
+            ("a CDR left unlogged", |bills| drop(bills.disclosed.pop_first())),
+        ];
+        for (fault, spoil) in faults {
+            assert!(!broken(spoil).is_empty(), "{fault}");
+        }
+    }
 }

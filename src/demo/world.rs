@@ -176,12 +176,16 @@ impl World {
         let silence = |_| Trouble::Silence("an e-MSP".to_owned(), "offer of tokens".to_owned());
         tokio::time::timeout(PATIENCE, fetched).await.map_err(silence)?;
         self.ledger.say(|screen| {
-            screen.heading("Two e-MSPs tell the gateway their customers' cards, over OCPI, and get the key of their own codes:")
+            screen.heading("Two e-MSPs tell the gateway their customers' cards, over OCPI, and get the key of their own codes:");
         });
         for emsp in &self.emsps {
             let party =
                 Party::parse(emsp.cast.party).ok_or_else(|| Trouble::Surroundings("a party of the demo", "has no valid id".to_owned()))?;
-            emsp.learns(&custody.keys.share(&party, crate::clock::now()).to_text())?;
+            let custody = Arc::clone(custody);
+            let share = tokio::task::spawn_blocking(move || custody.hand_out(&party, crate::clock::now())).await;
+            let failed = |why: String| Trouble::Surroundings("an e-MSP cannot be given its key", why);
+            let share = share.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+            emsp.learns(&share.to_text())?;
             let (name, number, cards) = (emsp.cast.name, emsp.cast.version.number(), emsp.holds());
             self.ledger.say(|screen| screen.text(&format!("  {name} ({party}, OCPI {number}): {cards} customers")));
         }
