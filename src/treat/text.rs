@@ -19,6 +19,9 @@ pub(crate) fn is_decimal(text: &str) -> bool {
             _ => {}
         }
     }
+    if !matches!(bytes, [b'0'..=b'9' | b'-' | b'+', ..]) {
+        return false;
+    }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -39,23 +42,21 @@ pub(crate) fn is_setting(text: &str) -> bool {
 /// a zone (taken as UTC), with a zone without colon. `None` for anything else. Years have four digits, fractions at most nine.
 pub(crate) fn time(text: &str) -> Option<i64> {
     let text = text.trim();
-    let number = |range: std::ops::Range<usize>| -> Option<i64> {
-        let digits = text.get(range)?;
-        if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
-    };
     let byte = |at: usize| text.as_bytes().get(at).copied();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let digit = |at: usize| byte(at).filter(u8::is_ascii_digit).map(|b| i64::from(b - b'0'));
+    let pair = |at: usize| Some(digit(at)? * 10 + digit(at + 1)?);
+    let (year, month, day) = (pair(0)? * 100 + pair(2)?, pair(5)?, pair(8)?);
     if byte(4) != Some(b'-') || byte(7) != Some(b'-') || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     if !matches!(byte(10), Some(b'T' | b't' | b' ')) || byte(13) != Some(b':') {
         return None;
     }
-    let (hour, minute) = (number(11..13)?, number(14..16)?);
+    let (hour, minute) = (pair(11)?, pair(14)?);
     let mut at = 16;
     let mut second = 0;
     if byte(at) == Some(b':') {
-        second = number(17..19)?;
+        second = pair(17)?;
         at = 19;
         if let Some(b'.' | b',') = byte(at) {
             let digits = text[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
@@ -73,7 +74,7 @@ pub(crate) fn time(text: &str) -> Option<i64> {
         None => 0,
         Some(b'Z' | b'z') if at + 1 == text.len() => 0,
         Some(sign @ (b'+' | b'-')) => {
-            let hours = number(at + 1..at + 3)?;
+            let hours = pair(at + 1)?;
             let rest = text.get(at + 3..)?;
             let rest = rest.strip_prefix(':').unwrap_or(rest);
             let minutes: i64 = match rest.len() {
