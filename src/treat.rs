@@ -14,7 +14,6 @@ use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, 
 use crate::pseudonym::Pseudonym;
 use meter::{Sample, Series};
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 pub(crate) use text::is_harmless_reference;
 use tripwire::Coded;
@@ -99,16 +98,22 @@ pub(crate) struct Context<'a> {
 /// What names the meter series of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Metered {
-    /// The transaction of a TransactionEvent.
-    Event,
+    /// A TransactionEvent: its transaction (hashed), and whether it is the first or the last.
+    Event { transaction: u64, boundary: bool },
     /// A field of the payload.
     By(&'static str),
 }
 
 impl Metered {
+    /// A TransactionEvent by the id of its transaction.
+    pub(crate) fn event(transaction: Option<&str>, event: Option<&str>) -> Self {
+        let boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
+        Self::Event { transaction: meter::key(transaction), boundary }
+    }
+
     pub(crate) fn of(version: Version, action: &str) -> Self {
         match (version, action) {
-            (_, "TransactionEvent") => Self::Event,
+            (_, "TransactionEvent") => Self::Event { transaction: 0, boundary: false },
             (_, "StopTransaction") => Self::By("transactionId"),
             (Version::V16, _) => Self::By("connectorId"),
             _ => Self::By("evseId"),
@@ -825,19 +830,14 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if let Some(known) = self.series {
             return known;
         }
-        let payload = Cursor::inside(self.cursor.text(), self.start);
-        let mut hasher = DefaultHasher::new();
-        let mut boundary = false;
-        match self.context.metered {
-            Metered::Event => {
-                let info = payload.peek("transactionInfo").unwrap_or_default();
-                Cursor::new(&payload.text()[info]).peek_string("transactionId").hash(&mut hasher);
-                let event = payload.peek_string("eventType");
-                boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
+        let known = match self.context.metered {
+            Metered::Event { transaction, boundary } => (transaction, boundary),
+            Metered::By(name) => {
+                let payload = Cursor::inside(self.cursor.text(), self.start);
+                (meter::key(payload.peek(name).map(|span| &payload.text()[span])), false)
             }
-            Metered::By(name) => payload.peek(name).map(|span| &payload.text()[span]).hash(&mut hasher),
-        }
-        *self.series.insert((hasher.finish(), boundary))
+        };
+        *self.series.insert(known)
     }
 
     fn string(&mut self, text: &Text) -> Result<Verdict, Unreadable> {
@@ -930,6 +930,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if content.is_empty() {
             return Kept;
         }
+        // Most are harmless, and told so faster than a code is recognised.
+        if self.up() && is_harmless_reference(content) && !self.memory.watch.knows(content) {
+            return Kept;
+        }
         let known = self.context.codes.recognise(content);
         if !self.up() {
             let Some(code) = known else { return Kept };
@@ -948,7 +952,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 None => Withheld,
             };
         }
-        if known.is_some() || (is_harmless_reference(content) && !self.memory.watch.knows(content)) {
+        if known.is_some() {
             return Kept;
         }
         let identifier = Identifier::from_wire(content, Declared::Reference);

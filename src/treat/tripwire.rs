@@ -9,6 +9,7 @@ use crate::pseudonym::Pseudonym;
 use crate::secret::Sensitive;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Identifiers watched per connection, the oldest forgotten first.
@@ -50,9 +51,9 @@ impl Coded {
 #[derive(Default)]
 pub(crate) struct Watch {
     watched: Vec<Watched>,
-    /// One bit for each first pair of bytes that a pattern has, and for each second pair, so that most text is passed over at once.
-    first: Vec<u64>,
-    second: Vec<u64>,
+    /// Which first pairs of letters the patterns have, and which second pairs, so that most text is passed over at once.
+    first: Pairs,
+    second: Pairs,
 }
 
 impl Watch {
@@ -79,12 +80,11 @@ impl Watch {
             watched.coded[how.place()] = coded;
         }
         self.watched.push(watched);
-        (self.first, self.second) = (vec![0; 64], vec![0; 64]);
+        (self.first, self.second) = (Pairs::default(), Pairs::default());
         for pattern in self.watched.iter().flat_map(|w| &w.patterns) {
             if let [a, b, c, d, ..] = pattern.expose().as_bytes() {
-                let (first, second) = (slot(*a, *b), slot(*c, *d));
-                self.first[first >> 6] |= 1 << (first & 63);
-                self.second[second >> 6] |= 1 << (second & 63);
+                self.first.set(pair(*a, *b));
+                self.second.set(pair(*c, *d));
             }
         }
     }
@@ -117,20 +117,16 @@ impl Watch {
 
     /// The first look: whether four letters or digits in a row, separators aside, begin like a pattern.
     fn perhaps(&self, text: &str) -> bool {
-        let set = |map: &[u64], bit: usize| map.get(bit >> 6).is_some_and(|bits| bits >> (bit & 63) & 1 != 0);
-        let mut last = 0u32;
-        for b in text.bytes() {
-            let letter = FOLDED[usize::from(b)];
-            if letter != 0 {
-                last = last << 8 | u32::from(letter);
-                let [a, b, c, d] = last.to_be_bytes();
-                // Before there are four, the first of them is 0, which begins no pattern; it may share a slot with one that does.
-                if set(&self.first, slot(a, b)) && set(&self.second, slot(c, d)) {
-                    return true;
-                }
+        // The last four, six bits each. Before there are four, the first is 0, which begins no pattern.
+        let mut last = 0usize;
+        text.bytes().any(|b| {
+            let letter = NUMBERED[usize::from(b)];
+            if letter == 0 {
+                return false;
             }
-        }
-        false
+            last = last << 6 | usize::from(letter);
+            self.first.has(last >> 12) && self.second.has(last)
+        })
     }
 
     fn finds(&self, text: &str, groups: &mut Vec<u8>) -> bool {
@@ -141,12 +137,11 @@ impl Watch {
         // Bit 7 of a byte marks the first of a group: text is ASCII here, as every pattern is.
         let mut fresh = 0x80;
         for b in text.bytes() {
-            match FOLDED[usize::from(b)] {
-                0 => fresh = 0x80,
-                letter => {
-                    groups.push(letter | fresh);
-                    fresh = 0;
-                }
+            if NUMBERED[usize::from(b)] == 0 {
+                fresh = 0x80;
+            } else {
+                groups.push(b.to_ascii_uppercase() | fresh);
+                fresh = 0;
             }
         }
         let byte = |at: usize| groups[at] & 0x7f;
@@ -156,8 +151,7 @@ impl Watch {
             return groups.len() >= 4 && self.watched.iter().flat_map(|w| &w.patterns).any(|p| whole(p.expose()));
         }
         for at in 0..=groups.len() - SEARCHABLE {
-            let bit = slot(byte(at), byte(at + 1));
-            if self.first[bit >> 6] & 1 << (bit & 63) == 0 {
+            if !self.first.has(pair(byte(at), byte(at + 1))) {
                 continue;
             }
             for pattern in self.watched.iter().flat_map(|w| &w.patterns) {
@@ -202,15 +196,22 @@ impl Watch {
                 at = range.end;
                 continue;
             }
-            let mut cursor = Cursor::new(frame);
-            cursor.jump(at);
-            let Ok(token) = cursor.string() else { return true };
-            at = cursor.at();
+            let start = at + 1;
+            at = special(bytes, start);
+            let content = if bytes.get(at) == Some(&b'"') {
+                Cow::Borrowed(&frame[start..at])
+            } else {
+                let mut cursor = Cursor::new(frame);
+                cursor.jump(start - 1);
+                let Ok(token) = cursor.string() else { return true };
+                at = cursor.at() - 1;
+                cursor.content(&token)
+            };
+            at += 1;
             // The names of members are words of the catalogue; others do not get this far.
-            if bytes.get(at) == Some(&b':') || token.span.len() < 4 {
+            if bytes.get(at) == Some(&b':') || content.len() < 4 {
                 continue;
             }
-            let content = cursor.content(&token);
             if !is_common(&content, words) && self.finds(&content, &mut groups) && !words.has(&content) {
                 return true;
             }
@@ -234,22 +235,44 @@ fn is_plain_number(text: &str) -> bool {
     super::text::is_decimal(text) && (text.contains(['.', ',']) || text.len() < 10)
 }
 
-/// What counts of a byte when an identifier is looked for: letters in upper case, digits, and what base64 has besides; else 0.
-static FOLDED: [u8; 256] = {
-    let mut folded = [0; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'+' || byte as u8 == b'/' {
-            folded[byte] = (byte as u8).to_ascii_uppercase();
-        }
-        byte += 1;
+/// What counts of a byte when an identifier is looked for: letters whatever their case, digits, and what base64 has besides, numbered from 1; 0
+/// for all else.
+static NUMBERED: [u8; 256] = {
+    let letters = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ+/";
+    let mut numbered = [0; 256];
+    let mut n = 0;
+    while n < letters.len() {
+        numbered[letters[n] as usize] = n as u8 + 1;
+        numbered[letters[n].to_ascii_lowercase() as usize] = n as u8 + 1;
+        n += 1;
     }
-    folded
+    numbered
 };
 
-/// The place of a pair of bytes in the first look: 4,096 bits, 512 bytes a connection.
-fn slot(a: u8, b: u8) -> usize {
-    (usize::from(a) * 67 + usize::from(b)) & 0xfff
+/// Two letters as one number of twelve bits.
+fn pair(a: u8, b: u8) -> usize {
+    usize::from(NUMBERED[usize::from(a)]) << 6 | usize::from(NUMBERED[usize::from(b)])
+}
+
+/// A set of pairs of letters: 4,096 bits, 512 bytes a connection.
+struct Pairs(Box<[u64; 64]>);
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self(Box::new([0; 64]))
+    }
+}
+
+impl Pairs {
+    fn set(&mut self, pair: usize) {
+        self.0[pair >> 6 & 63] |= 1 << (pair & 63);
+    }
+
+    /// Only the lower twelve bits count.
+    #[inline]
+    fn has(&self, pair: usize) -> bool {
+        self.0[pair >> 6 & 63] >> (pair & 63) & 1 != 0
+    }
 }
 
 /// The forms in which an identifier may hide, upper case and without separators.
