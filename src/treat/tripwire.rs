@@ -224,7 +224,7 @@ impl Watch {
 fn is_common(content: &str, words: &Words) -> bool {
     match content.as_bytes() {
         [b'0'..=b'9' | b'+' | b'-', ..] => {
-            is_plain_number(content) || super::text::time(content).is_some() || super::text::is_setting(content)
+            super::text::time(content).is_some() || is_plain_number(content) || super::text::is_setting(content)
         }
         _ => words.place(content).is_some() || super::text::is_setting(content) || super::text::time(content).is_some(),
     }
