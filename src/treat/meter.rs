@@ -11,6 +11,10 @@ pub(crate) const MAX_SERIES: usize = 64;
 
 /// The purpose that needs a measurand. An absent one is `Energy.Active.Import.Register` (OCPP 1.6 §7.31; 2.1 Part 2, SampledValueType).
 pub(crate) fn purpose(measurand: &str) -> Purpose {
+    // Most others are told by their first letter.
+    if !matches!(measurand.as_bytes(), [b'E' | b'e' | b'T' | b't' | b'R' | b'r', ..]) {
+        return Purpose::SmartCharging;
+    }
     let is = |name: &str| measurand.eq_ignore_ascii_case(name);
     let energy = |prefix: &str| measurand.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
     if energy("Energy.Active.Import.") || energy("Energy.Active.Export.") || is("Energy.Active.Net") {
@@ -20,6 +24,16 @@ pub(crate) fn purpose(measurand: &str) -> Purpose {
     } else {
         Purpose::SmartCharging
     }
+}
+
+/// The key of a meter series, by what names it. A station that finds two names with one key thins its own series, no other's.
+pub(crate) fn key(name: Option<&str>) -> u64 {
+    let Some(name) = name else { return 0 };
+    name.as_bytes().chunks(8).fold(name.len() as u64 + 1, |key, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (key.rotate_left(29) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 /// What was said of one sampled value beside its number.
