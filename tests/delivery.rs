@@ -350,7 +350,8 @@ async fn each_failure_is_survived_and_each_cdr_accepted_once() {
         let before = server.count();
         all.extend(world.queue("NL-AAB", 3 * number..3 * number + 3).await);
         until(name, || world.in_state(CdrState::Delivered, "NL-AAB") == all.len()).await;
-        assert_eq!(server.count() - before, 8, "{name}: five failures, three CDRs");
+        let tried: Vec<String> = server.asked()[before..].iter().map(Books::id).collect();
+        assert_eq!(tried.len(), 8, "{name}: five failures, three CDRs; {tried:?}");
         assert_eq!(books.accepted(), all, "{name}");
     }
     delivering.stop(Duration::from_secs(5)).await;
@@ -551,6 +552,30 @@ async fn a_version_that_the_cdr_is_not_written_in_is_no_way() {
     delivering.stop(Duration::from_secs(5)).await;
     assert_eq!((server.count(), world.state(&ids[0])), (0, CdrState::Queued));
     assert!(world.disclosed("NL-ABI").is_empty());
+}
+
+#[tokio::test]
+async fn what_an_operator_takes_out_of_the_queue_is_not_sent() {
+    let world = World::new();
+    let open: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+    let (books, server) =
+        books_of(|_, asked, books| if open.load(Ordering::SeqCst) { books.accept(asked) } else { Say::status(500) }).await;
+    let ids = world.queue("NL-ABL", 0..3).await;
+    let delivering = world.start(&[emsp("NL-ABL", &server.url)]);
+    until("the first is tried", || server.count() > 2).await;
+    // It and the next are in the worker's memory by now.
+    for id in &ids[..2] {
+        let discarded = Op::CdrMove { id: id.clone(), from: CdrState::Queued, to: CdrState::Discarded, tries: 0 };
+        world.custody.store().commit(vec![discarded]).await.unwrap();
+    }
+    // An attempt that was under way meanwhile ends.
+    until("it goes on to the third", || books.seen.lock().unwrap().contains(&ids[2])).await;
+    open.store(true, Ordering::SeqCst);
+    until("the third arrives", || world.state(&ids[2]) == CdrState::Delivered).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(books.accepted(), ids[2..]);
+    assert_eq!([world.state(&ids[0]), world.state(&ids[1])], [CdrState::Discarded, CdrState::Discarded]);
+    assert!(!books.seen.lock().unwrap().contains(&ids[1]) && !world.disclosed("NL-ABL").contains(&ids[1]));
 }
 
 /// Tells the re-executed test binary to be the gateway that gets killed: its data and the e-MSP's URL.
@@ -885,6 +910,40 @@ async fn tokens_are_pulled_page_by_page_and_on_the_same_origin_only() {
     delivering.stop(Duration::from_secs(5)).await;
     assert_eq!(evil.count(), 0);
     assert!(metric("sluis_tokens_pulled_total{recipient=\"NL-ABD\",outcome=\"skipped\"}") >= Some(3.0));
+}
+
+#[tokio::test]
+async fn a_change_while_a_token_is_being_told_is_told_too() {
+    let world = World::new();
+    let vault = &world.custody.vault;
+    let first = token("NL-ABM", 1);
+    vault.keep_token(&first).await.unwrap();
+    let (read, _) = vault.tokens_due(5, 10).unwrap().remove(0);
+    vault.keep_token(&EmspToken { valid: false, ..first }).await.unwrap();
+    let store = world.custody.store();
+    store.commit(vec![Op::TokenTold { token: read, round: 5 }]).await.unwrap();
+    let (changed, token) = vault.tokens_due(5, 10).unwrap().remove(0);
+    assert!(!token.unwrap().valid);
+    store.commit(vec![Op::TokenTold { token: changed, round: 5 }]).await.unwrap();
+    assert_eq!((vault.tokens_due(5, 10).unwrap().len(), vault.tokens_due(6, 10).unwrap().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_token_from_the_future_hides_no_change() {
+    let world = World::new();
+    let server = Server::start(|_, _| {
+        let mut object = token_object("NL-ABN", 1);
+        object["last_updated"] = json!("2099-01-01T00:00:00Z");
+        Say::ocpi(200, 1000, json!([object]))
+    })
+    .await;
+    let (recipient, mut peer) = emsp("NL-ABN", &server.url);
+    peer.endpoints = vec![Endpoint { module: "tokens".into(), role: "SENDER".into(), url: format!("{}/tokens", server.url) }];
+    let delivering = world.start(&[(recipient, peer)]);
+    let mark = || world.custody.store().mark("tokens NL-ABN").unwrap();
+    until("the pull ends", || mark() > 0).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(mark(), NOW as u64);
 }
 
 #[tokio::test]
