@@ -64,7 +64,7 @@ impl World {
         Metrics::install().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let custody = open(dir.path());
-        let bounds = Bounds { whole: Duration::from_secs(5), ..Bounds::default() };
+        let bounds = Bounds { whole: Duration::from_secs(30), ..Bounds::default() };
         Self { dir, custody, now: Arc::new(AtomicI64::new(NOW)), doorbell: Doorbell::new(), pace: quick(), bounds }
     }
 
