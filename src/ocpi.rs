@@ -16,7 +16,6 @@ pub mod exchange;
 pub mod fuzz;
 mod listener;
 pub mod peer;
-pub mod references;
 mod resolve;
 pub mod server;
 pub mod token;

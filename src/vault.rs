@@ -5,6 +5,7 @@
 //! restored (I4). A record is written once per code; after that it is known and costs no write.
 
 mod cache;
+pub mod references;
 mod tally;
 pub mod tokens;
 
@@ -67,13 +68,23 @@ struct Inner {
     /// On the disk for certain: filled after a commit or a read, never before.
     known: Cache<Pseudonym, Arc<Identifier>>,
     pins: Cache<[u8; 16], Epoch>,
+    /// One at a time adds to the references of authorisations.
+    references: tokio::sync::Mutex<()>,
     tally: Tally,
 }
 
 impl Vault {
     /// A vault over a store and the keys that open it.
     pub fn new(store: Store, keys: Arc<Keyring>, entropy: Arc<dyn Entropy>) -> Self {
-        let inner = Inner { store, keys, entropy, known: Cache::new(KNOWN), pins: Cache::new(PINS), tally: Tally::default() };
+        let inner = Inner {
+            store,
+            keys,
+            entropy,
+            known: Cache::new(KNOWN),
+            pins: Cache::new(PINS),
+            references: tokio::sync::Mutex::new(()),
+            tally: Tally::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 

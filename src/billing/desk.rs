@@ -199,7 +199,15 @@ impl Desk {
     /// Writes a CDR for its owner, in the owner's version and with its own codes. `None` if the draft has no bill or names nobody, or if a
     /// credit would have to be written in 2.1.1, which has none.
     pub(super) fn write(&self, draft: &mut Draft, recipient: &Recipient, vault: &Vault) -> Option<Written> {
-        let (cdr, token) = (draft.cdr.as_ref()?, draft.token.as_ref()?);
+        let (cdr, token) = (draft.cdr.as_mut()?, draft.token.as_ref()?);
+        // A credit repeats what it takes back.
+        if cdr.credit_of.is_none()
+            && let Some(token) = &draft.session.token
+            && let Ok(Some(reference)) = vault.reference(&token.code, &recipient.party, draft.session.started)
+        {
+            cdr.authorization_reference = Some(reference);
+            cdr.auth_method = AuthMethod::AuthRequest;
+        }
         if cdr.credit_of.is_some() && recipient.version == Ocpi::V211 {
             return None;
         }

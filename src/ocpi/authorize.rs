@@ -43,7 +43,7 @@ impl Surface {
         };
         let reference = said.reference.filter(|reference| !names(reference, &token));
         if let Some(reference) = &reference {
-            self.references.keep(code.as_str(), reference, self.now()).await?;
+            self.custody.vault.keep_reference(code.as_str(), &token.owner, reference, self.now()).await?;
         }
         let mut answer = Map::new();
         answer.insert("allowed".into(), said.allowed.into());

@@ -13,7 +13,6 @@ use super::directory;
 use super::envelope::Outcome;
 use super::exchange::Us;
 use super::peer::{Peers, Who};
-use super::references::References;
 use super::tokens::Turns;
 use crate::clock::{self, Timestamp};
 use crate::config::{Config, EmspConfig, TokenForm};
@@ -61,7 +60,6 @@ pub struct Surface {
     pub(super) us: Us,
     pub(super) client: Client,
     pub(super) errands: Arc<dyn Errands>,
-    pub(super) references: References,
     pub(super) metrics: Metrics,
     /// Credentials are exchanged one at a time, once everything is fetched.
     pub(super) exchange: tokio::sync::Mutex<()>,
@@ -125,7 +123,6 @@ impl Surface {
             us: Us { party: ocpi.cpo, name: ocpi.name.clone(), url: ocpi.url.clone() },
             client,
             errands,
-            references: References::new(Arc::clone(&custody)),
             metrics,
             exchange: tokio::sync::Mutex::new(()),
             turns: Turns::new(),
@@ -247,7 +244,7 @@ impl Surface {
 
     /// Forgets references that no session can need any more.
     pub(super) async fn sweep(&self) {
-        if self.references.sweep(Timestamp(self.now().0 - self.keep_references)).await.is_err() {
+        if self.custody.vault.sweep_references(Timestamp(self.now().0 - self.keep_references)).await.is_err() {
             tracing::warn!("old references of authorisations could not be dropped");
         }
     }

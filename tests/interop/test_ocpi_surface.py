@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import threading
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, urlsplit
 
@@ -276,15 +277,23 @@ async def test_we_register_with_an_emsp_that_calls_back(gateway, emsps, party):
     assert await aside(surface.statuses, "GET", "/versions", given[1]) == (401, 2000)
 
 
-async def charges(gateway, card):
+async def charges(gateway, card, began=NOW, ended="2026-11-24T11:00:00Z"):
     """A session of 12.5 kWh at CS-1."""
     station = await world.dial(gateway.url("CS-1"), "1.6")
     await station.asks("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
-    began = {"connectorId": 1, "idTag": card, "meterStart": 1000, "timestamp": "2026-11-24T10:00:00Z"}
-    transaction = (await station.asks("StartTransaction", began))["transactionId"]
-    ended = {"transactionId": transaction, "idTag": card, "meterStop": 13500, "timestamp": "2026-11-24T11:00:00Z"}
-    await station.asks("StopTransaction", ended)
+    start = {"connectorId": 1, "idTag": card, "meterStart": 1000, "timestamp": began}
+    transaction = (await station.asks("StartTransaction", start))["transactionId"]
+    await station.asks("StopTransaction", {"transactionId": transaction, "idTag": card, "meterStop": 13500, "timestamp": ended})
     await station.close()
+
+
+async def pulls(surface, url, token):
+    """The CDRs of an e-MSP, once there are any."""
+    for _ in range(100):
+        if cdrs := await aside(surface.data, "GET", url, token):
+            return cdrs
+        await asyncio.sleep(0.2)
+    raise AssertionError("no CDR came")
 
 
 async def test_a_session_becomes_a_cdr_that_its_owner_pulls_and_resolves(gateway, emsps, csms):
@@ -299,17 +308,7 @@ async def test_a_session_becomes_a_cdr_that_its_owner_pulls_and_resolves(gateway
     told = len(surface.heard)
 
     await charges(gateway, CARD)
-    pulled = []
-
-    def pull():
-        pulled[:] = surface.data("GET", urls["cdrs"], abc)
-        return pulled
-
-    for _ in range(100):
-        if await aside(pull):
-            break
-        await asyncio.sleep(0.2)
-    [cdr] = pulled
+    [cdr] = await pulls(surface, urls["cdrs"], abc)
     assert CODE.fullmatch(cdr["cdr_token"]["uid"]) and CODE.fullmatch(cdr["cdr_token"]["contract_id"])
     assert (cdr["total_energy"], cdr["total_cost"]["excl_vat"]) == (12.5, 3.75)
     model("2.2.1", "Cdr").from_dict(cdr)
@@ -354,6 +353,12 @@ async def test_the_central_system_asks_the_owner_by_code(gateway, emsps):
     assert (info["allowed"], info["token"]["uid"], info["authorization_reference"]) == ("ALLOWED", code, "R-1")
     AuthorizationInfo(**info)
     assert any(f"POST /tokens/{CARD}/authorize?type=RFID" in asked for asked in emsp.asked)
+    # What the e-MSP said then stands in the CDR.
+    began = datetime.now(timezone.utc)
+    moments = [(began + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ") for seconds in (0, 1)]
+    await charges(gateway, CARD, *moments)
+    [cdr] = await pulls(surface, urls["cdrs"], token)
+    assert (cdr["authorization_reference"], cdr["auth_method"]) == ("R-1", "AUTH_REQUEST")
     for guess in (CARD, CARD.lower(), CONTRACT, code[:-1] + "0"):
         assert await aside(surface.statuses, "POST", f"/2.2.1/tokens/{guess}/authorize", granted) == (404, 2004)
     secrets = leaks.Secrets()

@@ -21,7 +21,7 @@ use sluis::store::{CdrRow, CdrState, Store};
 use sluis::vault::tokens::EmspToken;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// 2026-11-24T10:00:00Z
 pub(crate) const START: Timestamp = Timestamp(1_795_514_400_000);
@@ -126,7 +126,7 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let asked = Instant::now();
+        let asked = tokio::time::Instant::now();
         let response = sender.send_request(request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
