@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod frame;
 pub mod json;
+pub(crate) mod scan;
 
 /// An OCPP version that the gateway speaks. The subprotocol name is what a station offers in `Sec-WebSocket-Protocol`
 /// (OCPP-J 1.6 §3.1.2; OCPP 2.0.1 Part 4 §3.1.2).

@@ -1,6 +1,7 @@
 //! A cursor over JSON text (RFC 8259) that validates as it walks and never builds a tree, so that what is not treated can
 //! leave as the very bytes that came. It never allocates but to unescape.
 
+use super::scan::special;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -182,26 +183,25 @@ impl<'a> Cursor<'a> {
     /// Looks ahead in an object that stands at the cursor: if all its members are strings without escapes, and there is no white space, where
     /// the value of `name` stands (quotes excluded; empty if there is no such member) and where the object ends. Most sampled values of
     /// OCPP 1.6 are such. The cursor does not move.
-    pub fn flat(&self, name: &[u8]) -> Option<(Range<usize>, usize)> {
+    pub fn flat<const N: usize>(&self, name: &[u8; N]) -> Option<(Range<usize>, usize)> {
         let bytes = self.text.as_bytes();
-        let (mut at, mut found) = (self.at + 1, 0..0);
-        let mut escaped = false;
+        let (mut at, mut found) = (self.at + 2, 0..0);
+        if bytes.get(at - 1) != Some(&b'"') {
+            return None;
+        }
         loop {
-            if bytes.get(at) != Some(&b'"') {
+            // A special byte that is no quote is an escape or a control character.
+            let end = special(bytes, at);
+            if !matches!(bytes.get(end..end + 3), Some(b"\":\"")) {
                 return None;
             }
-            let end = end_of_string(bytes, at + 1, &mut escaped).ok()?;
-            if bytes.get(end + 1) != Some(&b':') || bytes.get(end + 2) != Some(&b'"') {
-                return None;
+            let stop = special(bytes, end + 3);
+            if end - at == N && bytes[at..].first_chunk() == Some(name) {
+                found = end + 3..stop;
             }
-            let value = end + 3;
-            let stop = end_of_string(bytes, value, &mut escaped).ok()?;
-            if bytes.get(at + 1..end) == Some(name) {
-                found = value..stop;
-            }
-            match bytes.get(stop + 1) {
-                Some(b',') => at = stop + 2,
-                Some(b'}') if !escaped => return Some((found, stop + 2)),
+            match bytes.get(stop..stop + 3) {
+                Some(b"\",\"") => at = stop + 3,
+                Some([b'"', b'}', _]) => return Some((found, stop + 2)),
                 _ => return None,
             }
         }
@@ -266,15 +266,15 @@ fn past_space(bytes: &[u8], mut at: usize) -> usize {
 #[inline]
 fn end_of_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Result<usize, Unreadable> {
     loop {
-        at += plain(bytes.get(at..).unwrap_or_default());
+        at = special(bytes, at);
         match bytes.get(at) {
             Some(b'"') => return Ok(at),
             Some(b'\\') => {
                 *escaped = true;
                 at = escape(bytes, at)?;
             }
-            Some(0..=0x1f) | None => return Err(Unreadable::Syntax),
-            Some(_) => at += 1,
+            // A control character, or the end of the text.
+            _ => return Err(Unreadable::Syntax),
         }
     }
 }
@@ -341,26 +341,6 @@ fn past_members(bytes: &[u8], at: usize, named: bool, depth: u32, elements: &mut
             _ => return Err(Unreadable::Syntax),
         }
     }
-}
-
-/// How many bytes come before the first quote, backslash or control character, as far as whole words of eight bytes reach: Mycroft's test
-/// for a zero byte, whose lowest hit is always a true one. The last few bytes of the text are left to the caller.
-#[inline]
-fn plain(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let word = chunk.first_chunk::<8>().map_or(0, |c| u64::from_le_bytes(*c));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = control | zero(word ^ (ONES * b'"' as u64)) | zero(word ^ (ONES * b'\\' as u64));
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    at
 }
 
 /// Passes over the escape at `at`; a lone surrogate is no character and is refused, as serde_json does.
