@@ -129,6 +129,9 @@ pub trait Codes: Send + Sync {
     fn epoch_of(&self, code: &Pseudonym) -> Option<Epoch>;
     /// The epoch in which new codes are made.
     fn current(&self) -> Epoch;
+    /// Grows each time the live epochs change. As long as it stays, the same identifier and epoch give the same code, and the same texts are
+    /// recognised.
+    fn generation(&self) -> u64;
     /// A keyed digest of a device identifier or message id, as 16 Crockford base32 characters: stable, one way, never stored. `label` separates uses.
     fn digest(&self, label: &str, text: &str) -> [u8; 16];
 }

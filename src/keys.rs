@@ -28,6 +28,7 @@ use derive::DomainKeys;
 pub use epochs::{EpochKey, KeyError, LIVE_EPOCHS, StandingKey};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// For whom codes are made. No two domains share a code, so their recipients find nothing to join on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,6 +73,9 @@ impl Domain {
 /// The live epochs' keys and the standing key. Shared by every connection; replaced as a whole when an operator rotates.
 pub struct Keyring {
     live: ArcSwap<Live>,
+    /// How often `live` was replaced. It grows after the new keys are there and before [`Keyring::replace`] returns, so what was made with the old
+    /// ones is at no time taken for new.
+    generation: AtomicU64,
     standing: StandingKey,
     standing_wrapping: WrappingKey,
 }
@@ -99,7 +103,12 @@ impl Keyring {
     /// [`KeyError`] when there is no epoch, more than [`LIVE_EPOCHS`], two that share a digit, or `current` is not among them.
     pub fn new(epochs: Vec<EpochKey>, current: Epoch, standing: StandingKey, kek: &Kek) -> Result<Self, KeyError> {
         let standing_wrapping = standing.wrapping(kek);
-        Ok(Self { live: ArcSwap::from_pointee(Live::new(epochs, current, kek)?), standing, standing_wrapping })
+        Ok(Self {
+            live: ArcSwap::from_pointee(Live::new(epochs, current, kek)?),
+            generation: AtomicU64::new(0),
+            standing,
+            standing_wrapping,
+        })
     }
 
     /// Takes over another set of live epochs, after a rotation or a destruction. Roots that are not in the new set are wiped from memory
@@ -109,6 +118,7 @@ impl Keyring {
     /// As [`Keyring::new`]; the keyring stays as it was.
     pub fn replace(&self, epochs: Vec<EpochKey>, current: Epoch, kek: &Kek) -> Result<(), KeyError> {
         self.live.store(Arc::new(Live::new(epochs, current, kek)?));
+        self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
@@ -186,6 +196,10 @@ impl Codes for Keyring {
 
     fn current(&self) -> Epoch {
         self.live.load().current().epoch
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     fn digest(&self, label: &str, text: &str) -> [u8; 16] {

@@ -5,6 +5,7 @@
 mod compile;
 pub mod explain;
 pub mod file;
+mod words;
 
 pub use crate::ocpp::catalogue::Purpose;
 use crate::ocpp::catalogue::{Sender, VariableSpec};
@@ -12,6 +13,7 @@ use crate::ocpp::{Side, Version};
 pub use file::{Mode, PolicyFile};
 use std::collections::HashMap;
 use std::sync::Arc;
+pub(crate) use words::Words;
 
 /// A set of purposes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,26 +143,6 @@ pub(crate) enum Text {
     VendorData,
 }
 
-/// A closed list of words, compared without case; the shortest first, so that only those of the same length are compared.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Words(Vec<String>);
-
-impl Words {
-    pub(crate) fn has(&self, word: &str) -> bool {
-        let from = self.0.partition_point(|w| w.len() < word.len());
-        let same = self.0[from..].iter().take_while(|w| w.len() == word.len());
-        same.clone().any(|w| w == word) || same.clone().any(|w| w.eq_ignore_ascii_case(word))
-    }
-}
-
-impl FromIterator<String> for Words {
-    fn from_iter<I: IntoIterator<Item = String>>(words: I) -> Self {
-        let mut words: Vec<String> = words.into_iter().collect();
-        words.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
-        Self(words)
-    }
-}
-
 /// What an object's fields mean to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Special {
@@ -234,7 +216,9 @@ pub(crate) struct ActionPlan {
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) nodes: Vec<Node>,
-    pub(crate) actions: HashMap<&'static str, ActionPlan>,
+    /// The names of the actions, each in the place of its plan in `actions`.
+    pub(crate) names: Words,
+    pub(crate) actions: Vec<ActionPlan>,
     /// By side that sends the CALL, vendor and message.
     pub(crate) vendors: HashMap<(String, String), [Option<CallPlan>; 2]>,
     pub(crate) vendor_ids: Vec<String>,
@@ -242,7 +226,7 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) fn call(&self, from: Side, action: &str) -> Option<(&'static str, Option<&CallPlan>)> {
-        let plan = self.actions.get(action)?;
+        let plan = self.actions.get(self.names.place(action)?)?;
         Some((plan.name, plan.from[from as usize].as_ref()))
     }
 }
@@ -270,7 +254,8 @@ pub struct Rules {
     pub(crate) plans: [Plan; 3],
     pub(crate) keys: HashMap<String, VariableRule>,
     pub(crate) components: HashMap<String, HashMap<String, VariableRule>>,
-    pub(crate) words: std::collections::HashSet<String>,
+    /// All words of the standard, which the tripwire lets pass.
+    pub(crate) words: Words,
     pub(crate) allow_all: bool,
 }
 

@@ -100,6 +100,11 @@ impl Pseudonym {
     /// Reads what may be a code as people and systems write it: any case, with `-`, `:`, spaces, and (Crockford) `I` or `L` for `1` and `O` for
     /// `0`. `None` if what remains has not the shape of a code of 20 or 31 characters ([`Pseudonym::looks_like`]).
     pub fn normalised(text: &str) -> Option<Self> {
+        // Most texts are told by their first letter.
+        let mark = text.bytes().find(|b| !matches!(b, b'-' | b':' | b' '))?;
+        if !matches!(mark, b'Z' | b'z' | b'F' | b'f') {
+            return None;
+        }
         let mut letters = [0; EMSP_LENGTH];
         let mut length = 0;
         for byte in text.bytes() {

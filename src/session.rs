@@ -8,6 +8,7 @@ use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Mode, Plan, Rules};
 use crate::treat::{self, Context, Fact, Memory, Metered, Outgoing, Tally, Treated, Verdict};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -192,7 +193,12 @@ impl Session {
         };
         // A station's own id may hold a card number, so what is remembered of it is its code.
         let transaction = if from == Side::Station { turn.transaction(action) } else { None };
-        let transaction = transaction.map(|id| self.coded_id(&id).unwrap_or(id));
+        let event = if action == "TransactionEvent" { turn.payload().peek_string("eventType") } else { None };
+        let metered = match action {
+            "TransactionEvent" => Metered::event(transaction.as_deref(), event.as_deref()),
+            _ => Metered::of(self.version, action),
+        };
+        let transaction = transaction.map(|id| self.coded_id(&id).unwrap_or_else(|| id.into_owned()));
         let epoch = transaction.as_deref().and_then(|t| self.pinned(t, turn.vault));
         let context = Context {
             rules,
@@ -203,7 +209,7 @@ impl Session {
             epoch,
             now: turn.now,
             asked: &[],
-            metered: Metered::of(self.version, action),
+            metered,
             vendor: None,
         };
         let treated = if call.crosses {
@@ -247,7 +253,7 @@ impl Session {
                 message_id: coded.unwrap_or_else(|| frame.id.to_string()),
                 payload: outgoing.as_str()[payload].to_owned(),
             });
-            self.follow(&mut pending, &mut step, turn, transaction, &tally.sightings);
+            self.follow(&mut pending, &mut step, event.as_deref(), transaction, &tally.sightings);
         }
         step.sightings = tally.sightings;
         if frame.kind == Kind::Call {
@@ -258,7 +264,7 @@ impl Session {
     }
 
     /// Pins a transaction to the epoch it was begun in, and lets it go when it ends.
-    fn follow(&mut self, pending: &mut Pending, step: &mut Step, turn: &Turn<'_>, transaction: Option<String>, sightings: &[Sighting]) {
+    fn follow(&mut self, pending: &mut Pending, step: &mut Step, event: Option<&str>, transaction: Option<String>, sightings: &[Sighting]) {
         let epoch = sightings.iter().find_map(|s| self.codes.epoch_of(&s.code));
         match (pending.action, transaction) {
             ("StartTransaction", _) => pending.begins = epoch,
@@ -269,7 +275,7 @@ impl Session {
                     step.pins.push((transaction.clone(), Some(epoch)));
                     self.pin(transaction.clone(), epoch);
                 }
-                if turn.payload().peek_string("eventType").is_some_and(|e| e == "Ended") {
+                if event == Some("Ended") {
                     pending.ends = Some(transaction);
                 }
             }
@@ -531,14 +537,13 @@ impl<'a> Turn<'a> {
     }
 
     /// The transaction that a station's message belongs to, as text.
-    fn transaction(&self, action: &str) -> Option<String> {
+    fn transaction(&self, action: &str) -> Option<Cow<'a, str>> {
         let payload = self.payload();
         match action {
-            "StopTransaction" => payload.peek("transactionId").map(|span| payload.text()[span].to_owned()),
+            "StopTransaction" => payload.peek("transactionId").map(|span| Cow::Borrowed(&payload.text()[span])),
             "TransactionEvent" => {
                 let info = payload.peek("transactionInfo")?;
-                let id = Cursor::new(&payload.text()[info]).peek_string("transactionId")?;
-                Some(id.into_owned())
+                Cursor::new(&payload.text()[info]).peek_string("transactionId")
             }
             _ => None,
         }

@@ -14,9 +14,9 @@ use crate::policy::{CallPlan, Field, Node, NodeId, Object, Plan, Purpose, Role, 
 use crate::pseudonym::Pseudonym;
 use meter::{Sample, Series};
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-pub(crate) use text::{is_harmless_reference, time};
+pub(crate) use text::is_harmless_reference;
+use tripwire::Coded;
 pub(crate) use tripwire::Watch;
 
 /// A frame that has been through the treatment, or that the gateway worded itself. Sockets accept nothing else (I1).
@@ -98,16 +98,22 @@ pub(crate) struct Context<'a> {
 /// What names the meter series of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Metered {
-    /// The transaction of a TransactionEvent.
-    Event,
+    /// A TransactionEvent: its transaction (hashed), and whether it is the first or the last.
+    Event { transaction: u64, boundary: bool },
     /// A field of the payload.
     By(&'static str),
 }
 
 impl Metered {
+    /// A TransactionEvent by the id of its transaction.
+    pub(crate) fn event(transaction: Option<&str>, event: Option<&str>) -> Self {
+        let boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
+        Self::Event { transaction: meter::key(transaction), boundary }
+    }
+
     pub(crate) fn of(version: Version, action: &str) -> Self {
         match (version, action) {
-            (_, "TransactionEvent") => Self::Event,
+            (_, "TransactionEvent") => Self::Event { transaction: 0, boundary: false },
             (_, "StopTransaction") => Self::By("transactionId"),
             (Version::V16, _) => Self::By("connectorId"),
             _ => Self::By("evseId"),
@@ -437,6 +443,9 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     }
 
     fn flush(&mut self, to: usize) {
+        if to == self.copied {
+            return;
+        }
         if self.out.capacity() == 0 {
             self.out.reserve(self.cursor.text().len() + 64);
         }
@@ -499,13 +508,9 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn list(&mut self, item: NodeId, min: u32) -> Result<Verdict, Unreadable> {
         let whole = self.mark();
         let context = self.context;
+        let special = if let Node::Object(object) = &context.plan.nodes[item as usize] { object.special } else { Special::None };
         // Readings without samples are no readings.
-        let min = if matches!(&context.plan.nodes[item as usize], Node::Object(o) if matches!(o.special, Special::Meter | Special::Sampled))
-        {
-            min.max(1)
-        } else {
-            min
-        };
+        let min = if matches!(special, Special::Meter | Special::Sampled) { min.max(1) } else { min };
         self.cursor.enter()?;
         let inside = self.cursor.at();
         let (mut kept, mut dropped, mut end) = (0, 0, inside);
@@ -513,14 +518,22 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             loop {
                 self.cursor.count()?;
                 let gap = self.cursor.at();
-                let before = self.mark();
-                if kept == 0 && dropped > 0 {
-                    self.cut(inside..gap);
-                }
-                if self.value(item)? == Kept {
+                let verdict = if special == Special::Sampled && self.pass_useless()? {
+                    Withheld
+                } else {
+                    let before = self.mark();
+                    if kept == 0 && dropped > 0 {
+                        self.cut(inside..gap);
+                    }
+                    let verdict = self.value(item)?;
+                    if verdict == Withheld {
+                        self.return_to(&before);
+                    }
+                    verdict
+                };
+                if verdict == Kept {
                     kept += 1;
                 } else {
-                    self.return_to(&before);
                     dropped += 1;
                     if kept > 0 {
                         self.cut(end..self.cursor.at());
@@ -547,17 +560,6 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     }
 
     fn object(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
-        if object.special == Special::Sampled
-            && let Some(end) = self.end_of_useless()
-        {
-            self.tally.withheld += 1;
-            self.cursor.jump(end);
-            return Ok(Withheld);
-        }
-        self.members(object)
-    }
-
-    fn members(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
         let whole = self.mark();
         let outside = (self.declared, self.variable, self.vendor);
         if self.meet(object) == Withheld {
@@ -738,12 +740,19 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         Kept
     }
 
-    /// A quick look at a sampled value, with which most of them are done: where it ends, if it names a measurand that no enabled purpose needs.
-    fn end_of_useless(&self) -> Option<usize> {
-        let (measurand, end) = self.cursor.flat(b"measurand")?;
+    /// A quick look at a sampled value, with which most of them are done: passes over it if it names a measurand that no enabled purpose needs.
+    fn pass_useless(&mut self) -> Result<bool, Unreadable> {
+        if self.cursor.shape()? != Shape::Object {
+            return Ok(false);
+        }
+        let Some((measurand, end)) = self.cursor.flat(b"measurand") else { return Ok(false) };
         let needed = meter::purpose(&self.cursor.text()[measurand.clone()]);
         let useless = !measurand.is_empty() && !self.context.rules.purposes[self.context.to as usize].has(needed);
-        useless.then_some(end)
+        if useless {
+            self.tally.withheld += 1;
+            self.cursor.jump(end);
+        }
+        Ok(useless)
     }
 
     fn meet_vendor(&mut self, object: &Object) -> Verdict {
@@ -821,19 +830,14 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if let Some(known) = self.series {
             return known;
         }
-        let payload = Cursor::inside(self.cursor.text(), self.start);
-        let mut hasher = DefaultHasher::new();
-        let mut boundary = false;
-        match self.context.metered {
-            Metered::Event => {
-                let info = payload.peek("transactionInfo").unwrap_or_default();
-                Cursor::new(&payload.text()[info]).peek_string("transactionId").hash(&mut hasher);
-                let event = payload.peek_string("eventType");
-                boundary = event.is_some_and(|e| e.eq_ignore_ascii_case("Started") || e.eq_ignore_ascii_case("Ended"));
+        let known = match self.context.metered {
+            Metered::Event { transaction, boundary } => (transaction, boundary),
+            Metered::By(name) => {
+                let payload = Cursor::inside(self.cursor.text(), self.start);
+                (meter::key(payload.peek(name).map(|span| &payload.text()[span])), false)
             }
-            Metered::By(name) => payload.peek(name).map(|span| &payload.text()[span]).hash(&mut hasher),
-        }
-        *self.series.insert((hasher.finish(), boundary))
+        };
+        *self.series.insert(known)
     }
 
     fn string(&mut self, text: &Text) -> Result<Verdict, Unreadable> {
@@ -926,6 +930,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if content.is_empty() {
             return Kept;
         }
+        // Most are harmless, and told so faster than a code is recognised.
+        if self.up() && is_harmless_reference(content) && !self.memory.watch.knows(content) {
+            return Kept;
+        }
         let known = self.context.codes.recognise(content);
         if !self.up() {
             let Some(code) = known else { return Kept };
@@ -944,16 +952,23 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 None => Withheld,
             };
         }
-        if known.is_some() || (is_harmless_reference(content) && !self.memory.watch.knows(content)) {
+        if known.is_some() {
             return Kept;
         }
         let identifier = Identifier::from_wire(content, Declared::Reference);
-        self.put_code(span, identifier, false);
+        self.put_code(span, identifier, None);
         Kept
     }
 
     /// An identifier of a driver, card, contract or group: pseudonymised on its way up, restored on its way down.
     fn token(&mut self, span: Range<usize>, content: &str) -> Verdict {
+        let how = Coded { declared: self.declared, epoch: self.context.epoch, generation: self.context.codes.generation() };
+        if self.up()
+            && let Some(sighting) = self.memory.watch.coded(content, how)
+        {
+            self.splice(span, sighting);
+            return Kept;
+        }
         if content.trim().is_empty() {
             return Kept;
         }
@@ -964,7 +979,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if self.up() {
             if known.is_none() {
                 let identifier = Identifier::from_wire(content, self.declared);
-                self.put_code(span, identifier, true);
+                self.put_code(span, identifier, Some(how));
             }
             return Kept;
         }
@@ -984,7 +999,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.tally.replaced += 1;
         // A list of cards is not active here, and must not push out those that are.
         if self.tally.replaced <= MAX_ACTIVE_PER_FRAME {
-            self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared));
+            self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared), None);
         }
         Kept
     }
@@ -995,14 +1010,20 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         kinds.iter().any(|kind| self.context.codes.code(&Identifier::from_wire(original, *kind), epoch) == *code)
     }
 
-    fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: bool) {
+    /// Replaces an identifier by its code. `watch`: it is one of a driver, and how its code is made; then it is watched from now on.
+    fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: Option<Coded>) {
         let code = self.context.codes.code(&identifier, self.context.epoch);
-        if watch {
-            self.memory.watch.add(code, &identifier);
+        if watch.is_some() {
+            self.memory.watch.add(code, &identifier, watch);
         }
-        self.replace(span, |out| write_string(out, code.as_str()));
+        self.splice(span, Sighting { code, identifier });
+    }
+
+    fn splice(&mut self, span: Range<usize>, sighting: Sighting) {
+        // A code is letters and digits.
+        self.replace(span, |out| out.extend(["\"", sighting.code.as_str(), "\""]));
         self.tally.replaced += 1;
-        self.tally.sightings.push(Sighting { code, identifier });
+        self.tally.sightings.push(sighting);
     }
 
     /// The value of a configuration key or device model variable.

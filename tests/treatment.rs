@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lock, keyring, strict};
+use common::{Lock, keyring, rotate, strict};
 use sluis::ocpp::{Side, Version};
 use sluis::session::Outcome;
 use std::sync::Arc;
@@ -262,6 +262,60 @@ fn a_transaction_keeps_the_epoch_it_started_in() {
     let stop =
         format!(r#"[2,"2","StopTransaction",{{"idTag":"{CARD}","transactionId":7,"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
     assert_eq!(later.station_sends(&stop), stop.replace(CARD, &code));
+}
+
+/// What was coded once on a connection is not coded again: it must not outlive what it was made of.
+#[test]
+fn a_known_card_has_a_new_code_after_a_rotation_and_its_transaction_the_old_one() {
+    let mut lock = Lock::new(Version::V16);
+    let old = lock.station_authorizes(CARD);
+    assert_eq!(lock.station_authorizes(CARD), old);
+    lock.station_sends(&format!(
+        r#"[2,"1","StartTransaction",{{"connectorId":1,"idTag":"{CARD}","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}}]"#
+    ));
+    lock.csms_sends(r#"[3,"1",{"transactionId":7,"idTagInfo":{"status":"Accepted"}}]"#);
+    rotate(&lock.keys, &[0, 1], 1);
+    let new = lock.station_authorizes(CARD);
+    assert!(old.starts_with("Z0") && new.starts_with("Z1"));
+    assert_eq!(new, Lock::with(Version::V16, strict(), Arc::new(keyring(&[0, 1], 1))).station_authorizes(CARD));
+    let stop = |id: u32, transaction: u32| {
+        format!(
+            r#"[2,"s{id}","StopTransaction",{{"idTag":"{CARD}","transactionId":{transaction},"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#
+        )
+    };
+    for id in 0..3 {
+        assert_eq!(lock.station_sends(&stop(id, 7)), stop(id, 7).replace(CARD, &old));
+        assert_eq!(lock.station_authorizes(CARD), new);
+        assert_eq!(lock.station_sends(&stop(id + 10, 8)), stop(id + 10, 8).replace(CARD, &new));
+    }
+    // The old epoch is destroyed: nothing is coded in it any more, whatever was pinned or remembered.
+    rotate(&lock.keys, &[5], 5);
+    let last = lock.station_authorizes(CARD);
+    assert!(last.starts_with("Z5"));
+    assert_eq!(lock.station_sends(&stop(20, 7)), stop(20, 7).replace(CARD, &last));
+}
+
+#[test]
+fn a_known_text_is_coded_by_what_it_is_declared_to_be() {
+    let authorize = |lock: &mut Lock, text: &str, kind: &str| {
+        let seen = lock.station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{text}","type":"{kind}"}}}}]"#));
+        lock.csms_sends(r#"[3,"a",{"idTokenInfo":{"status":"Accepted"}}]"#);
+        seen.split('"').nth(9).unwrap().to_owned()
+    };
+    let kinds = ["ISO14443", "KeyCode", "MacAddress", "ISO14443", "KeyCode", "MacAddress"];
+    let mut lock = Lock::new(Version::V201);
+    let here: Vec<_> = kinds.iter().map(|kind| authorize(&mut lock, CARD, kind)).collect();
+    let apart: Vec<_> = kinds.iter().map(|kind| authorize(&mut Lock::new(Version::V201), CARD, kind)).collect();
+    assert_eq!(here, apart);
+    assert!(here[0] != here[1] && here[1] != here[2] && here[0] != here[2]);
+    // Another spelling between two of the same does not confuse them.
+    for spelling in [CARD, "04:A2:B3:C4:D5:E6:F7", CARD] {
+        assert_eq!(authorize(&mut lock, spelling, "ISO14443"), here[0]);
+    }
+    for other in 0..40 {
+        assert_ne!(authorize(&mut lock, &format!("04A2B3C4D5E6{other:02}"), "ISO14443"), here[0]);
+    }
+    assert_eq!(authorize(&mut lock, CARD, "ISO14443"), here[0]);
 }
 
 #[test]

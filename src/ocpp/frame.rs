@@ -33,33 +33,46 @@ pub struct BadFrame {
     pub why: Unreadable,
 }
 
+/// As much of a head as was read.
+#[derive(Default)]
+struct Head {
+    kind: Option<u64>,
+    id: Option<Token>,
+}
+
 impl<'a> Frame<'a> {
     /// Reads the head of a frame. The payload is not looked at; the treatment reads it.
     ///
     /// # Errors
     /// [`BadFrame`] with as much of the head as could be read, so that a CALL can still be answered under its own id.
     pub fn read(text: &'a str) -> Result<Self, BadFrame> {
-        let mut head = BadFrame { kind: None, id: None, why: Unreadable::Syntax };
+        let mut head = Head::default();
         let mut cursor = Cursor::new(text);
-        Self::head(&mut cursor, &mut head).map_err(|why| BadFrame { why, ..head })
+        Self::head(&mut cursor, &mut head).map_err(|why| {
+            let id = head.id.map(|id| Cursor::new(text).content(&id).into_owned());
+            BadFrame { kind: head.kind, id, why }
+        })
     }
 
-    fn head(cursor: &mut Cursor<'a>, head: &mut BadFrame) -> Result<Self, Unreadable> {
+    fn head(cursor: &mut Cursor<'a>, head: &mut Head) -> Result<Self, Unreadable> {
         let comma = |cursor: &mut Cursor<'a>| if cursor.take(b',') { Ok(()) } else { Err(Unreadable::Syntax) };
         if !cursor.take(b'[') {
             return Err(Unreadable::Syntax);
         }
         let number = cursor.number()?;
-        head.kind = number.parse().ok();
+        head.kind = match number.as_bytes() {
+            [digit] => Some(u64::from(digit - b'0')),
+            _ => number.parse().ok(),
+        };
         comma(cursor)?;
         if cursor.shape()? != Shape::String {
             return Err(Unreadable::Syntax);
         }
         let start = cursor.at();
-        let id = cursor.string()?;
+        let token = cursor.string()?;
         let id_span = start..cursor.at();
-        let id = cursor.content(&id);
-        head.id = Some(id.clone().into_owned());
+        let id = cursor.content(&token);
+        head.id = Some(token);
         let kind = match head.kind {
             Some(2) => Kind::Call,
             Some(3) => Kind::CallResult,

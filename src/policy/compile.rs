@@ -7,7 +7,7 @@ use super::{
 };
 use crate::ocpp::catalogue::{Carries, Catalogue, FieldSpec, Fields, MessageSpec, VariableSpec, Variables};
 use crate::ocpp::{Side, Version};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Node 0 of every plan.
 const WITHHOLD: NodeId = 0;
@@ -96,11 +96,10 @@ pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>) -> Result<R
     }
     let purposes: [Purposes; 2] = [file.station.purposes.iter().copied().collect(), file.csms.purposes.iter().copied().collect()];
     let variables = Variables::read();
-    let mut words = HashSet::new();
+    let mut words = Vec::new();
     let plans = Version::ALL.map(|version| {
         let catalogue = Catalogue::of(version);
-        words.extend(catalogue.words.values().flatten().map(|w| w.to_ascii_uppercase()));
-        words.extend(catalogue.messages.keys().map(|w| w.to_ascii_uppercase()));
+        words.extend(catalogue.words.values().flatten().chain(catalogue.messages.keys()).cloned());
         plan(version, &catalogue, &variables, purposes, &overrides)
     });
     let enabled = purposes[Side::Csms as usize];
@@ -116,7 +115,7 @@ pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>) -> Result<R
         plans,
         keys: table(&variables.keys),
         components: variables.components.iter().map(|(name, specs)| (name.to_ascii_lowercase(), table(specs))).collect(),
-        words,
+        words: words.into_iter().collect(),
         allow_all: false,
     })
 }
@@ -169,13 +168,11 @@ fn plan(version: Version, catalogue: &Catalogue, variables: &Variables, purposes
         nodes: vec![Node::Withhold],
         built: HashMap::new(),
     };
+    let names = catalogue.messages.keys().cloned().collect();
     let actions = catalogue
         .messages
         .iter()
-        .map(|(action, spec)| {
-            let name = crate::ocpp::intern(action);
-            (name, ActionPlan { name, from: builder.calls(action, spec, purposes) })
-        })
+        .map(|(action, spec)| ActionPlan { name: crate::ocpp::intern(action), from: builder.calls(action, spec, purposes) })
         .collect();
     let mut vendors = HashMap::new();
     if version == Version::V16 {
@@ -187,7 +184,7 @@ fn plan(version: Version, catalogue: &Catalogue, variables: &Variables, purposes
         }
     }
     let vendor_ids = variables.vendor.keys().cloned().collect();
-    Plan { nodes: builder.nodes, actions, vendors, vendor_ids }
+    Plan { nodes: builder.nodes, names, actions, vendors, vendor_ids }
 }
 
 impl Builder<'_> {
@@ -321,7 +318,7 @@ pub(super) fn open(rules: &mut Rules) {
     rules.mode = Mode::Enforce;
     for plan in &mut rules.plans {
         plan.nodes[0] = Node::Any;
-        for action in plan.actions.values_mut() {
+        for action in &mut plan.actions {
             let send = action.from.iter().flatten().any(|c| c.send);
             action.from = [(); 2].map(|()| Some(CallPlan { crosses: true, request: WITHHOLD, response: WITHHOLD, answer: None, send }));
         }

@@ -22,6 +22,16 @@ pub(crate) fn purpose(measurand: &str) -> Purpose {
     }
 }
 
+/// The key of a meter series, by what names it. A station that finds two names with one key thins its own series, no other's.
+pub(crate) fn key(name: Option<&str>) -> u64 {
+    let Some(name) = name else { return 0 };
+    name.as_bytes().chunks(8).fold(name.len() as u64 + 1, |key, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (key.rotate_left(29) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
 /// What was said of one sampled value beside its number.
 #[derive(Debug, Default)]
 pub(crate) struct Sample<'a> {

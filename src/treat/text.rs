@@ -11,13 +11,21 @@ const SCRUBBED: &str = "***";
 pub(crate) fn is_decimal(text: &str) -> bool {
     // The usual case in one pass: digits, perhaps one point and more digits.
     let bytes = text.as_bytes();
-    let whole = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-    if (1..=20).contains(&whole) && bytes.len() <= 20 {
-        match &bytes[whole..] {
-            [] => return true,
-            [b'.', fraction @ ..] if !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit) => return true,
-            _ => {}
+    let past_digits = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
         }
+        at
+    };
+    let whole = past_digits(0);
+    if whole > 0 && bytes.len() <= 20 {
+        let end = if bytes.get(whole) == Some(&b'.') { past_digits(whole + 1) } else { whole };
+        if end == bytes.len() && end != whole + 1 {
+            return true;
+        }
+    }
+    if !matches!(bytes, [b'0'..=b'9' | b'-' | b'+', ..]) {
+        return false;
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -39,23 +47,26 @@ pub(crate) fn is_setting(text: &str) -> bool {
 /// a zone (taken as UTC), with a zone without colon. `None` for anything else. Years have four digits, fractions at most nine.
 pub(crate) fn time(text: &str) -> Option<i64> {
     let text = text.trim();
-    let number = |range: std::ops::Range<usize>| -> Option<i64> {
-        let digits = text.get(range)?;
-        if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
-    };
     let byte = |at: usize| text.as_bytes().get(at).copied();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    if byte(4) != Some(b'-') || byte(7) != Some(b'-') || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let digit = |at: usize| byte(at).filter(u8::is_ascii_digit).map(|b| i64::from(b - b'0'));
+    let pair = |at: usize| Some(digit(at)? * 10 + digit(at + 1)?);
+    // To the minute, at fixed places: one check of the length, and one of all digits.
+    let head: &[u8; 16] = text.as_bytes().first_chunk()?;
+    let mut digits = true;
+    let mut two = |at: usize| {
+        let (tens, ones) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
+        digits &= (tens < 10) & (ones < 10);
+        i64::from(tens) * 10 + i64::from(ones)
+    };
+    let (year, month, day, hour, minute) = (two(0) * 100 + two(2), two(5), two(8), two(11), two(14));
+    let marks = head[4] == b'-' && head[7] == b'-' && matches!(head[10], b'T' | b't' | b' ') && head[13] == b':';
+    if !digits || !marks || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    if !matches!(byte(10), Some(b'T' | b't' | b' ')) || byte(13) != Some(b':') {
-        return None;
-    }
-    let (hour, minute) = (number(11..13)?, number(14..16)?);
     let mut at = 16;
     let mut second = 0;
     if byte(at) == Some(b':') {
-        second = number(17..19)?;
+        second = pair(17)?;
         at = 19;
         if let Some(b'.' | b',') = byte(at) {
             let digits = text[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
@@ -73,7 +84,7 @@ pub(crate) fn time(text: &str) -> Option<i64> {
         None => 0,
         Some(b'Z' | b'z') if at + 1 == text.len() => 0,
         Some(sign @ (b'+' | b'-')) => {
-            let hours = number(at + 1..at + 3)?;
+            let hours = pair(at + 1)?;
             let rest = text.get(at + 3..)?;
             let rest = rest.strip_prefix(':').unwrap_or(rest);
             let minutes: i64 = match rest.len() {
@@ -135,22 +146,26 @@ pub(crate) fn is_digest(text: &str) -> bool {
 /// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
 /// (version 4, RFC 9562 §5.4).
 pub(crate) fn is_harmless_reference(text: &str) -> bool {
+    if is_random_uuid(text) {
+        return true;
+    }
     if text.len() > 40 || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return false;
     }
-    text.bytes().filter(u8::is_ascii_alphanumeric).count() < SHORTEST_CARD || is_random_uuid(text)
+    text.len() < SHORTEST_CARD || text.bytes().filter(u8::is_ascii_alphanumeric).count() < SHORTEST_CARD
 }
 
 /// A UUID of version 4: random, so it cannot be a card number.
 pub(crate) fn is_random_uuid(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() == 36
-        && bytes.iter().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => *b == b'-',
-            14 => *b == b'4',
-            19 => matches!(b, b'8' | b'9' | b'a' | b'b' | b'A' | b'B'),
-            _ => b.is_ascii_hexdigit(),
-        })
+    /// What may stand at each place.
+    const FORM: &[u8; 36] = b"xxxxxxxx-xxxx-4xxx-vxxx-xxxxxxxxxxxx";
+    let Ok(bytes) = <&[u8; 36]>::try_from(text.as_bytes()) else { return false };
+    let fits = |(b, form): (&u8, &u8)| match form {
+        b'x' => b.is_ascii_hexdigit(),
+        b'v' => matches!(b, b'8' | b'9' | b'a' | b'b' | b'A' | b'B'),
+        form => b == form,
+    };
+    bytes.iter().zip(FORM).all(fits)
 }
 
 /// Whether a technical name has a part that could be an identifier: eight or more letters and digits in a row of which two are

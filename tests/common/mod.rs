@@ -36,8 +36,18 @@ pub fn kek() -> Kek {
 
 pub fn keyring(epochs: &[u32], current: u32) -> Keyring {
     let entropy = Counter(std::sync::Mutex::new(1));
-    let keys = epochs.iter().map(|e| EpochKey::generate(Epoch(*e), Alphabet::Base32, &entropy).unwrap()).collect();
+    let keys = epoch_keys(epochs, &entropy);
     Keyring::new(keys, Epoch(current), StandingKey::generate(&entropy).unwrap(), &kek()).unwrap()
+}
+
+fn epoch_keys(epochs: &[u32], entropy: &Counter) -> Vec<EpochKey> {
+    epochs.iter().map(|e| EpochKey::generate(Epoch(*e), Alphabet::Base32, entropy).unwrap()).collect()
+}
+
+/// Rotates a live keyring: the first epochs keep their roots, as in [`keyring`].
+pub fn rotate(keys: &Keyring, epochs: &[u32], current: u32) {
+    let entropy = Counter(std::sync::Mutex::new(1));
+    keys.replace(epoch_keys(epochs, &entropy), Epoch(current), &kek()).unwrap();
 }
 
 #[derive(Default)]
