@@ -121,8 +121,10 @@ pub(crate) enum Text {
     Word(Arc<Words>),
     Token,
     Ref,
+    /// A technical name. `given`: the central system chooses it, and the station only says it again.
     Name {
         max: u32,
+        given: bool,
     },
     Scrub,
     Language,

@@ -163,7 +163,7 @@ fn words(spec: &FieldSpec, decision: Decision, to: Side, enabled: Purposes) -> (
         ("ref", true) => "passes if too short or random to hold a card number, else a code",
         ("ref" | "hash", false) => "passes; a code of ours is restored",
         ("hash", true) => "passes if it is a digest, else a code",
-        ("name" | "instance", true) => "passes unless it looks like an identifier",
+        ("name" | "given" | "instance", true) => "passes unless it looks like an identifier",
         ("text", true) => "scrubbed of anything shaped like an identifier",
         ("component" | "variable" | "key", true) => "passes if the standard has it",
         ("variable-value" | "key-value", _) => "as the table of variables says",

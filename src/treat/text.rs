@@ -105,14 +105,18 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - zone)
 }
 
-/// A language tag (RFC 5646): two or three letters, then parts of at most eight.
+/// A language tag (RFC 5646): two or three letters, then perhaps a script and a region. Variants could hold a card number.
 pub(crate) fn is_language(text: &str) -> bool {
     let mut parts = text.split('-');
     let primary = parts.next().unwrap_or_default();
     text.len() <= 12
         && matches!(primary.len(), 2 | 3)
         && primary.bytes().all(|b| b.is_ascii_alphabetic())
-        && parts.all(|p| (1..=4).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()))
+        && parts.all(|p| match p.len() {
+            2 | 4 => p.bytes().all(|b| b.is_ascii_alphabetic()),
+            3 => p.bytes().all(|b| b.is_ascii_digit()),
+            _ => false,
+        })
 }
 
 /// PEM (RFC 7468) and nothing around it: begin and end lines with base64 between.
@@ -189,7 +193,7 @@ pub(crate) fn is_identifier_like(text: &str) -> bool {
         if hex && run.len() % 2 == 0 {
             pairs += 1;
             paired.push_str(run);
-            if pairs >= 2 && matches!(paired.len(), 8 | 14 | 20) && paired.len() / pairs <= 4 {
+            if pairs >= 2 && matches!(paired.len(), 8 | 14 | 20) && paired.len() / pairs <= 4 && !is_date(&paired) {
                 return true;
             }
         } else {
@@ -197,8 +201,12 @@ pub(crate) fn is_identifier_like(text: &str) -> bool {
             paired.clear();
         }
     }
-    // NL-ABC-123456789: a contract number in its groups.
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    // 04A2B3C-4D5E6F7: a card in odd groups. Without a letter it is a version number or a time.
+    if matches!(bare.len(), 14 | 20) && bare.iter().all(u8::is_ascii_hexdigit) && bare.iter().any(u8::is_ascii_alphabetic) {
+        return true;
+    }
+    // NL-ABC-123456789: a contract number in its groups.
     matches!(bare.len(), 14 | 15)
         && bare[..2].iter().all(u8::is_ascii_alphabetic)
         && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4

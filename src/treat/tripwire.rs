@@ -173,7 +173,7 @@ impl Watch {
     }
 
     /// Whether a frame that is about to go up holds a watched identifier in any string, outside the `exempt` ranges
-    /// and other than as a word of the standard.
+    /// (which come in the order of the text) and other than as a word of the standard.
     pub(crate) fn hit(&self, frame: &str, exempt: &[Range<usize>], words: &Words) -> bool {
         if self.watched.is_empty() {
             return false;
@@ -181,6 +181,7 @@ impl Watch {
         let mut groups = Vec::new();
         let bytes = frame.as_bytes();
         let mut at = 0;
+        let mut exempt = exempt.iter().peekable();
         loop {
             at = special(bytes, at);
             match bytes.get(at) {
@@ -192,7 +193,8 @@ impl Watch {
                     continue;
                 }
             }
-            if let Some(range) = exempt.iter().find(|r| r.contains(&at)) {
+            while exempt.next_if(|range| range.end <= at).is_some() {}
+            if let Some(range) = exempt.next_if(|range| range.start <= at) {
                 at = range.end;
                 continue;
             }
