@@ -121,10 +121,14 @@ pub(crate) enum Text {
     Word(Arc<Words>),
     Token,
     Ref,
-    /// A technical name. `given`: the central system chooses it, and the station only says it again.
+    /// A technical name. `given`: the central system may have chosen it, and the station only says it again.
     Name {
         max: u32,
         given: bool,
+    },
+    /// An id that the central system chooses, and the station only says again.
+    Given {
+        max: u32,
     },
     Scrub,
     Language,

@@ -307,7 +307,8 @@ impl Builder<'_> {
             ("component", true) => Node::Text(Text::Component),
             ("variable", true) => Node::Text(Text::Variable),
             ("key", true) => Node::Text(Text::Key),
-            ("given", true) => Node::Text(Text::Name { max, given: true }),
+            ("label", true) => Node::Text(Text::Name { max, given: true }),
+            ("given", true) => Node::Text(Text::Given { max }),
             // `name`, `instance`, and anything the catalogue may come to say: the careful reading.
             (_, true) => Node::Text(Text::Name { max, given: false }),
         };

@@ -283,7 +283,7 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
     let original = identifier.original.expose();
     let canonical = identifier.canonical.expose();
     let bare: String = original.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
-    let mut forms = vec![canonical.to_ascii_uppercase(), bare.clone()];
+    let mut forms = Vec::new();
     let hex_of = |text: &[u8]| text.iter().map(|b| format!("{b:02X}")).collect::<String>();
     let base64_of = |bytes: &[u8]| BASE64.encode(bytes).to_ascii_uppercase();
     for text in [original.clone(), bare.clone(), bare.to_ascii_lowercase()] {
@@ -316,6 +316,9 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
             }
         }
     }
+    // The base64 of a short card is a word like any other.
+    forms.retain(|form| form.len() >= SEARCHABLE);
+    forms.extend([canonical.to_ascii_uppercase(), bare]);
     // A short number says nothing: it would be found in every meter reading.
     forms
         .retain(|form| form.is_ascii() && (form.len() >= SEARCHABLE || (form.len() >= 4 && form.bytes().any(|b| b.is_ascii_alphabetic()))));
