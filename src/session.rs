@@ -248,18 +248,17 @@ impl Session {
         }
         if from == Side::Station && is_transaction_message(action) {
             pending.settles = true;
-            step.facts.push(Fact {
-                action,
-                message_id: coded.unwrap_or_else(|| frame.id.to_string()),
-                payload: outgoing.as_str()[payload].to_owned(),
-            });
+            let message_id = coded.unwrap_or_else(|| frame.id.to_string());
+            step.facts = vec![Fact { action, message_id, payload: outgoing.as_str()[payload].to_owned() }];
             self.follow(&mut pending, &mut step, event.as_deref(), transaction, &tally.sightings);
         }
         step.sightings = tally.sightings;
-        if frame.kind == Kind::Call {
-            step.send.extend(self.expect(from, pending));
-        }
-        step.send.push((from.other(), outgoing));
+        let ended = if frame.kind == Kind::Call { self.expect(from, pending) } else { None };
+        let outgoing = (from.other(), outgoing);
+        step.send = match ended {
+            Some(ended) => vec![ended, outgoing],
+            None => vec![outgoing],
+        };
         step
     }
 
@@ -403,7 +402,7 @@ impl Session {
                 }
             }
         };
-        step.send.push((caller, outgoing));
+        step.send = vec![(caller, outgoing)];
         step
     }
 

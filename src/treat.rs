@@ -186,7 +186,11 @@ pub(crate) fn frame(
         return Err(Unreadable::Syntax);
     }
     let Rewriter { mut out, copied, tally, .. } = rewriter;
-    out.push_str(&frame[copied..]);
+    if copied == 0 && out.is_empty() {
+        out = frame.to_owned();
+    } else {
+        out.push_str(&frame[copied..]);
+    }
     let payload = head..out.len() - (frame.len() - end);
     Ok(Treated { verdict, frame: Outgoing { text: out }, payload, changed: copied > 0, tally })
 }
@@ -453,14 +457,19 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.tally.replaced = mark.replaced;
     }
 
+    #[inline]
     fn flush(&mut self, to: usize) {
-        if to == self.copied {
-            return;
+        if to != self.copied {
+            self.copy(to);
         }
+    }
+
+    fn copy(&mut self, to: usize) {
+        let text = self.cursor.text();
         if self.out.capacity() == 0 {
-            self.out.reserve(self.cursor.text().len() + 64);
+            self.out = String::with_capacity(text.len() + 64);
         }
-        self.out.push_str(&self.cursor.text()[self.copied..to]);
+        self.out.push_str(&text[self.copied..to]);
         self.copied = to;
     }
 

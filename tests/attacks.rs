@@ -317,3 +317,28 @@ fn the_id_that_the_central_system_gave_a_tariff_comes_back() {
         assert!(!lock.station_sends(&tariffs).contains(planted));
     }
 }
+
+/// A card whose only letter is an E was a number with an exponent: it crossed in quotes where numbers stand, the tripwire took it for a reading,
+/// and the central system could plant it as the value of a setting.
+#[test]
+fn a_card_with_a_single_e_is_no_number() {
+    for card in ["12E34567", "123456E7", "04E99947890281"] {
+        let mut lock = Lock::new(Version::V16);
+        let reading = |value: &str| {
+            format!(
+                r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{value}"}}]}}]}}]"#
+            )
+        };
+        assert_eq!(lock.answered_here(Side::Station, &reading(card)), r#"[3,"m",{}]"#);
+        let status = format!(r#"[2,"s","StatusNotification",{{"connectorId":"{card}","errorCode":"NoError","status":"Available"}}]"#);
+        assert_eq!(lock.answered_here(Side::Station, &status), r#"[3,"s",{}]"#);
+        let answer = lock.answered_here(Side::Csms, &format!(r#"[2,"c","ChangeConfiguration",{{"key":"GuestCard","value":"{card}"}}]"#));
+        assert_eq!(answer, r#"[3,"c",{"status":"Rejected"}]"#, "{card}");
+    }
+    for number in ["1.25e3", "12E3", "1e-3", "123456.7E+01", "-5"] {
+        let reading = format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{number}"}}]}}]}}]"#
+        );
+        assert_eq!(Lock::new(Version::V16).station_sends(&reading), reading);
+    }
+}

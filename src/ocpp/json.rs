@@ -189,20 +189,28 @@ impl<'a> Cursor<'a> {
         if bytes.get(at - 1) != Some(&b'"') {
             return None;
         }
+        // Four bytes at once; nearer to the end of the text than that, it is left to the careful way.
+        let four = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk).map(|four| u32::from_le_bytes(*four));
+        const VALUE: u32 = u32::from_le_bytes(*b"\":\"\0");
+        const NEXT: u32 = u32::from_le_bytes(*b"\",\"\0");
+        const LAST: u32 = u32::from_le_bytes(*b"\"}\0\0");
         loop {
             // A special byte that is no quote is an escape or a control character.
             let end = special(bytes, at);
-            if !matches!(bytes.get(end..end + 3), Some(b"\":\"")) {
+            if four(end)? & 0xff_ffff != VALUE {
                 return None;
             }
             let stop = special(bytes, end + 3);
             if end - at == N && bytes[at..].first_chunk() == Some(name) {
                 found = end + 3..stop;
             }
-            match bytes.get(stop..stop + 3) {
-                Some(b"\",\"") => at = stop + 3,
-                Some([b'"', b'}', _]) => return Some((found, stop + 2)),
-                _ => return None,
+            let behind = four(stop)?;
+            if behind & 0xff_ffff == NEXT {
+                at = stop + 3;
+            } else if behind & 0xffff == LAST {
+                return Some((found, stop + 2));
+            } else {
+                return None;
             }
         }
     }
@@ -472,5 +480,36 @@ mod tests {
         let cursor = Cursor::new(r#"{"a":{"type":1},"ty\u0070e":"x\n"}"#);
         assert_eq!(cursor.peek_string("type").as_deref(), Some("x\n"));
         assert_eq!(cursor.at(), 0);
+    }
+
+    #[test]
+    fn flat_finds_the_member_and_the_end_or_leaves_it_to_the_careful_way() {
+        let text = r#"{"a":"1","name":"x\ty","b":""} , "#;
+        let flat = |text: &str| Cursor::new(text).flat(b"name").map(|(found, end)| (text[found].to_owned(), text[end..].to_owned()));
+        assert_eq!(flat(&text.replace("\\t", "-")), Some(("x-y".into(), " , ".into())));
+        assert_eq!(flat(&text.replace("name", "game").replace("\\t", "-")), Some((String::new(), " , ".into())));
+        for other in [
+            text,
+            "{}    ",
+            r#"{"name":1}   "#,
+            r#"{"name" :"x"}   "#,
+            r#"{"name":"x"    "#,
+            r#"{"name":"x",}   "#,
+            r#"{"name":"x"}"#,
+            "{",
+            "",
+        ] {
+            assert_eq!(flat(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_flat_ends_where_it_is_skipped_to(text in r#"\{("[a-c]{0,9}":"[a-c\\n ]{0,20}",?){0,4}[ \\]?\}    "#) {
+            if let Some((_, end)) = Cursor::new(&text).flat(b"abc") {
+                let mut cursor = Cursor::new(&text);
+                prop_assert_eq!(cursor.skip().map(|span| span.end), Ok(end));
+            }
+        }
     }
 }

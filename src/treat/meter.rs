@@ -13,6 +13,10 @@ pub(crate) const REMEMBERED: usize = 64;
 
 /// The purpose that needs a measurand. An absent one is `Energy.Active.Import.Register` (OCPP 1.6 §7.31; 2.1 Part 2, SampledValueType).
 pub(crate) fn purpose(measurand: &str) -> Purpose {
+    // Most others are told by their first letter.
+    if !matches!(measurand.as_bytes(), [b'E' | b'e' | b'T' | b't' | b'R' | b'r', ..]) {
+        return Purpose::SmartCharging;
+    }
     let is = |name: &str| measurand.eq_ignore_ascii_case(name);
     let energy = |prefix: &str| measurand.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
     if energy("Energy.Active.Import.") || energy("Energy.Active.Export.") || is("Energy.Active.Net") {

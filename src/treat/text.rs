@@ -7,7 +7,8 @@ pub(crate) const SHORTEST_CARD: usize = 8;
 /// What stands where free text was scrubbed.
 const SCRUBBED: &str = "***";
 
-/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space.
+/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space. Without a
+/// point or a sign, `12E34567` is the number of a card.
 pub(crate) fn is_decimal(text: &str) -> bool {
     // The usual case in one pass: digits, perhaps one point and more digits.
     let bytes = text.as_bytes();
@@ -25,6 +26,9 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         }
     }
     if !matches!(bytes, [b'0'..=b'9' | b'-' | b'+', ..]) {
+        return false;
+    }
+    if bytes.len() >= SHORTEST_CARD && bytes.iter().all(u8::is_ascii_alphanumeric) {
         return false;
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -5,7 +5,7 @@ use crate::identity::{Class, Declared, Epoch, Identifier, Sighting};
 use crate::ocpp::json::Cursor;
 use crate::ocpp::scan::special;
 use crate::policy::Words;
-use crate::pseudonym::Pseudonym;
+use crate::pseudonym::{HEX, Pseudonym};
 use crate::secret::Sensitive;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -226,7 +226,7 @@ impl Watch {
 fn is_common(content: &str, words: &Words) -> bool {
     match content.as_bytes() {
         [b'0'..=b'9' | b'+' | b'-', ..] => {
-            is_plain_number(content) || super::text::time(content).is_some() || super::text::is_setting(content)
+            super::text::time(content).is_some() || is_plain_number(content) || super::text::is_setting(content)
         }
         _ => words.place(content).is_some() || super::text::is_setting(content) || super::text::time(content).is_some(),
     }
@@ -284,7 +284,7 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
     let canonical = identifier.canonical.expose();
     let bare: String = original.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
     let mut forms = Vec::new();
-    let hex_of = |text: &[u8]| text.iter().map(|b| format!("{b:02X}")).collect::<String>();
+    let hex_of = |text: &[u8]| text.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(HEX[usize::from(n)])).collect::<String>();
     let base64_of = |bytes: &[u8]| BASE64.encode(bytes).to_ascii_uppercase();
     for text in [original.clone(), bare.clone(), bare.to_ascii_lowercase()] {
         if text.len() >= 6 {
