@@ -121,7 +121,13 @@ pub(crate) enum Text {
     Word(Arc<Words>),
     Token,
     Ref,
+    /// A technical name. `given`: the central system may have chosen it, and the station only says it again.
     Name {
+        max: u32,
+        given: bool,
+    },
+    /// An id that the central system chooses, and the station only says again.
+    Given {
         max: u32,
     },
     Scrub,

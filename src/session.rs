@@ -371,9 +371,9 @@ impl Session {
             }
             Ok(treated) => {
                 let mut treated = treated;
-                if caller == Side::Csms {
+                if caller == Side::Csms && frame.kind == Kind::CallResult {
                     // The central system chose this id itself; that it comes back must not tell it anything (I5).
-                    treated.tally.exempt.push(frame.id_span.clone());
+                    treated.tally.exempt.insert(0, frame.id_span.clone());
                 }
                 let blocked = caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
                 let outcome = if blocked {

@@ -247,8 +247,12 @@ pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
     found.into()
 }
 
-/// Identifiers that one frame from the central system can make active: a remote start names two, a local list thousands.
+/// Identifiers that one frame can make active: a remote start names two, a local list thousands.
 const MAX_ACTIVE_PER_FRAME: u32 = 4;
+
+/// The longest identifier or reference, in characters: no version of the standard has a longer one (OCPP 2.1, `idToken` and `filename`). A
+/// longer one does not cross, for it would be kept in the vault and watched in a dozen encodings.
+const MAX_IDENTIFIER: usize = 255;
 
 /// Names of settings remembered of one CALL. Stations report far smaller limits on the items of a message.
 const MAX_ASKED: usize = 128;
@@ -292,11 +296,14 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
     };
     let untouched = context.rules.allow_all || (known && readable && kept == description && details == "{}" && frame.id == id);
     let mut out = String::new();
+    let mut id_place = frame.id_span.clone();
     if untouched {
         out.push_str(text);
     } else {
         out.push_str(if frame.kind == Kind::CallError { "[4," } else { "[5," });
+        id_place.start = out.len();
         write_string(&mut out, id);
+        id_place.end = out.len();
         out.push_str(",\"");
         out.push_str(if known { &frame.name } else { "GenericError" });
         out.push_str("\",");
@@ -304,7 +311,11 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
         out.push_str(",{}]");
     }
     let withheld = u32::from(kept != description || !readable) + u32::from(details != "{}") + u32::from(!known);
-    let tally = Tally { withheld, ..Tally::default() };
+    let mut tally = Tally { withheld, ..Tally::default() };
+    if frame.kind == Kind::CallError {
+        // The caller chose this id itself; that it comes back must not tell it anything (I5).
+        tally.exempt.push(id_place);
+    }
     Ok(Treated { verdict: Kept, payload: 0..0, frame: Outgoing { text: out }, changed: !untouched, tally })
 }
 
@@ -810,6 +821,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 }
                 let (series, _) = self.series();
                 let seconds = reading.seconds.unwrap_or_else(|| self.context.now.seconds());
+                let slot = (series, seconds.div_euclid(meter::SLOT) * meter::SLOT);
                 // The last reading of a transaction is what it is billed by, whatever it says of itself.
                 let last = self.ends_transaction() && self.cursor.clone().take(b']');
                 let fine = reading.boundary
@@ -817,9 +829,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                     || !self.up()
                     || enabled.has(Purpose::SmartCharging)
                     || (self.memory.series.permits(series, seconds)
-                        && !self.tally.notes.contains(&(series, seconds.div_euclid(meter::SLOT) * meter::SLOT)));
+                        // Only as far back as the series itself is remembered: a frame may have thousands of readings.
+                        && !self.tally.notes.iter().rev().take(meter::REMEMBERED).any(|note| *note == slot));
                 if fine && !reading.boundary && !last {
-                    self.tally.notes.push((series, seconds.div_euclid(meter::SLOT) * meter::SLOT));
+                    self.tally.notes.push(slot);
                 } else if !fine {
                     self.tally.withheld += 1;
                 }
@@ -872,11 +885,18 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Word(words) => keep(words.has(content)),
             Text::Language => keep(text::is_language(content)),
             Text::Pem => keep(text::is_pem(content)),
-            Text::Hash if text::is_digest(content) => keep(!self.memory.watch.knows(content)),
+            // The central system may have set it (a certificate, a signed schedule): see `was_asked`.
+            Text::Hash if text::is_digest(content) || is_harmless_reference(content) => self.keep_given(span),
             Text::Hash | Text::Ref => self.reference(span, content),
             Text::Token => self.token(span, content),
             Text::Name { .. } | Text::Component | Text::Variable | Text::Key if self.was_asked(&span, content) => Kept,
-            Text::Name { max } => keep(content.chars().count() <= *max as usize && self.is_plain_name(content)),
+            Text::Name { max, .. } if content.chars().count() > *max as usize || !is_plain_name(content) => Withheld,
+            Text::Name { given: true, .. } => self.keep_given(span),
+            Text::Name { .. } => keep(!self.memory.watch.knows(content)),
+            // The central system knows what it chose; a card number it did not choose here.
+            Text::Given { max } if content.chars().count() > *max as usize => Withheld,
+            Text::Given { .. } if text::has_card(content) && !text::is_random_uuid(content) => Withheld,
+            Text::Given { .. } => self.keep_given(span),
             Text::Scrub => {
                 let clean = text::scrub(content, |word| self.memory.watch.knows(word));
                 if clean != content {
@@ -904,10 +924,16 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
     }
 
-    /// Whether the central system itself has just named this setting: then its name is nothing new to it.
+    /// Keeps what the central system may have set itself.
     ///
-    /// It must not depend on which identifiers are active here, nor may the tripwire: else the central system would learn from what comes
+    /// That must not depend on which identifiers are active here, nor may the tripwire: else the central system would learn from what comes
     /// back which of its guesses is a card in use (I5).
+    fn keep_given(&mut self, span: Range<usize>) -> Verdict {
+        self.exempt(span);
+        Kept
+    }
+
+    /// Whether the central system itself has just named this setting: then its name is nothing new to it ([`Rewriter::keep_given`]).
     fn was_asked(&mut self, span: &Range<usize>, content: &str) -> bool {
         let asked = self.context.asked.iter().any(|name| name.eq_ignore_ascii_case(content));
         if asked {
@@ -916,22 +942,24 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         asked
     }
 
-    /// The name of a setting on its way down: one that could be an identifier would come back up again.
+    /// The name of a setting on its way down: one that is a card or contract number would come back up again.
     fn may_be_asked(&mut self, content: &str) -> Verdict {
         let lower = content.to_ascii_lowercase();
         let rules = self.context.rules;
         let known = rules.keys.contains_key(&lower)
             || rules.components.contains_key(&lower)
             || rules.components.values().any(|c| c.contains_key(&lower));
-        if known || !could_be_identifier(content) {
+        // Many names have the length of a contract number, but not its digits.
+        let is_number = || match Identifier::from_wire(content, Declared::Undeclared).class {
+            Class::Rfid => true,
+            Class::Emaid => content.bytes().filter(u8::is_ascii_digit).count() >= 4,
+            _ => false,
+        };
+        if known || !is_number() {
             return Kept;
         }
         self.tally.foreign += 1;
         Withheld
-    }
-
-    fn is_plain_name(&self, content: &str) -> bool {
-        (!text::is_identifier_like(content) || text::is_random_uuid(content)) && !self.memory.watch.knows(content)
     }
 
     /// A reference chosen by a machine: as it is where it cannot hold a card number, else a code that finds its way back.
@@ -964,6 +992,9 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if known.is_some() {
             return Kept;
         }
+        if is_too_long(content) {
+            return Withheld;
+        }
         let identifier = Identifier::from_wire(content, Declared::Reference);
         self.put_code(span, identifier, None);
         Kept
@@ -980,6 +1011,10 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
         if content.trim().is_empty() {
             return Kept;
+        }
+        if is_too_long(content) {
+            self.tally.foreign += u32::from(!self.up());
+            return Withheld;
         }
         let known = self.context.codes.recognise(content);
         if self.context.rules.operator_issued(content) {
@@ -1022,7 +1057,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     /// Replaces an identifier by its code. `watch`: it is one of a driver, and how its code is made; then it is watched from now on.
     fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: Option<Coded>) {
         let code = self.context.codes.code(&identifier, self.context.epoch);
-        if watch.is_some() {
+        // A long list of tokens must not push out the cards that are active.
+        if watch.is_some() && self.tally.replaced < MAX_ACTIVE_PER_FRAME {
             self.memory.watch.add(code, &identifier, watch);
         }
         self.splice(span, Sighting { code, identifier });
@@ -1069,7 +1105,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             && match &rule.up {
                 Text::Decimal => text::is_setting(content.trim()),
                 Text::Word(list) => words(&|word| list.has(word)),
-                Text::Name { .. } => words(&|word| self.is_plain_name(word)),
+                Text::Name { .. } if words(&is_plain_name) => return self.keep_given(span),
+                Text::Name { .. } => false,
                 other => return self.treat(&other.clone(), span, content),
             };
         if crosses { Kept } else { Withheld }
@@ -1098,6 +1135,16 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
         Kept
     }
+}
+
+/// Whether no part of a name could be an identifier.
+fn is_plain_name(content: &str) -> bool {
+    !text::is_identifier_like(content) || text::is_random_uuid(content)
+}
+
+/// Whether a text is longer than any identifier or reference.
+fn is_too_long(content: &str) -> bool {
+    content.len() > MAX_IDENTIFIER && content.chars().count() > MAX_IDENTIFIER
 }
 
 /// Whether a text is, or could be taken by a station for, a card or contract number.

@@ -132,3 +132,213 @@ fn no_spelling_of_a_card_can_be_planted_in_an_unknown_setting() {
         assert_eq!(answer, r#"[3,"c",{"status":"Rejected"}]"#, "{value}");
     }
 }
+
+/// The id of a CALL comes back in its CALLERROR, which is written anew; where the station had put white space, the tripwire looked at the id
+/// and blocked the answer if it was a card in use.
+#[test]
+fn a_call_error_does_not_tell_whether_the_id_of_the_call_is_a_card_in_use() {
+    for error in [
+        format!(r#"[4, "{CARD}", "GenericError", "x", {{}}]"#),
+        format!(r#" [ 4 ,"{CARD}","{CARD}"]"#),
+        r#"[4,"\u00304A2B3C4D5E6F7","GenericError","",{"a":1}]"#.to_owned(),
+    ] {
+        let told = |in_use: bool| {
+            let mut lock = Lock::new(Version::V16);
+            if in_use {
+                lock.station_authorizes(CARD);
+            }
+            lock.csms_sends(&format!(r#"[2,"{CARD}","ClearCache",{{}}]"#));
+            lock.station_sends(&error)
+        };
+        assert_eq!(told(true), told(false), "{error}");
+    }
+}
+
+/// A guess in odd groups, or in base64, was no card for the look at names, but was one for the look at cards in use: the central system set it
+/// where stations say it again, and read from what was missing whether it had guessed right.
+#[test]
+fn no_spelling_of_a_guess_that_a_station_says_again_tells_whether_it_is_a_card_in_use() {
+    for guess in ["ij8hxw", "04A2B3C-4D5E6F7", "04A2B3C,4D5E6F7", "04A2B/3C4D5E/6F7", "BKKzxNXm9w", "GUEST-PASS"] {
+        let told = |version: Version, ask: &str, answer: &str| {
+            [true, false].map(|in_use| {
+                let mut lock = Lock::new(version);
+                let mut code = String::new();
+                for tag in ["11223344", CARD, "GUEST-PASS", "8A3F21C7"].into_iter().take(if in_use { 4 } else { 1 }) {
+                    let authorize = match version {
+                        Version::V16 => format!(r#"[2,"a","Authorize",{{"idTag":"{tag}"}}]"#),
+                        _ => format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{tag}","type":"Central"}}}}]"#),
+                    };
+                    let seen = lock.station_sends(&authorize);
+                    if code.is_empty() {
+                        code = seen[seen.find("\"Z0").unwrap() + 1..][..20].to_owned();
+                    }
+                }
+                let fill = |text: &str| text.replace("GUESS", guess).replace("CODE", &code);
+                if !ask.is_empty() && lock.pass(Side::Csms, fill(ask).as_bytes()).0[0].0 == Side::Csms {
+                    return Vec::new();
+                }
+                lock.pass(Side::Station, fill(answer).as_bytes()).0
+            })
+        };
+        for (version, ask, answer) in [
+            (
+                Version::V16,
+                r#"[2,"g","GetConfiguration",{"key":["CpoName"]}]"#,
+                r#"[3,"g",{"configurationKey":[{"key":"CpoName","readonly":false,"value":"GUESS"}]}]"#,
+            ),
+            (
+                Version::V201,
+                r#"[2,"g","RequestStartTransaction",{"remoteStartId":1,"idToken":{"idToken":"CODE","type":"Central","additionalInfo":[{"additionalIdToken":"CODE","type":"GUESS"}]}}]"#,
+                r#"[2,"t","TransactionEvent",{"eventType":"Started","timestamp":"2026-11-24T10:00:00Z","triggerReason":"RemoteStart","seqNo":0,"transactionInfo":{"transactionId":"1","remoteStartId":1},"idToken":{"idToken":"11223344","type":"Central","additionalInfo":[{"additionalIdToken":"11223344","type":"GUESS"}]}}]"#,
+            ),
+            (
+                Version::V21,
+                "",
+                r#"[2,"t","TransactionEvent",{"eventType":"Updated","timestamp":"2026-11-24T10:00:00Z","triggerReason":"RemoteStart","seqNo":0,"transactionInfo":{"transactionId":"1","tariffId":"GUESS"}}]"#,
+            ),
+            (
+                Version::V21,
+                "",
+                r#"[2,"r","ReportChargingProfiles",{"requestId":1,"chargingLimitSource":"CSO","evseId":1,"chargingProfile":[{"id":1,"stackLevel":0,"chargingProfilePurpose":"TxProfile","chargingProfileKind":"Absolute","priceScheduleSignature":"GUESS","chargingSchedule":[{"id":1,"chargingRateUnit":"A","chargingSchedulePeriod":[{"startPeriod":0}]}]}]}]"#,
+            ),
+            (
+                Version::V201,
+                r#"[2,"g","GetInstalledCertificateIds",{}]"#,
+                r#"[3,"g",{"status":"Accepted","certificateHashDataChain":[{"certificateType":"CSMSRootCertificate","certificateHashData":{"hashAlgorithm":"SHA256","issuerNameHash":"00000000000000000004A2B3C4D5E6F700000000","issuerKeyHash":"1","serialNumber":"1"}}]}]"#,
+            ),
+        ] {
+            let [yes, no] = told(version, ask, answer);
+            assert_eq!(yes, no, "{guess} in {answer}");
+        }
+    }
+}
+
+/// A language tag with variants passed, and its variants were a card.
+#[test]
+fn a_language_cannot_hold_a_card() {
+    let mut lock = Lock::new(Version::V21);
+    let report = |language: &str| {
+        format!(
+            r#"[2,"r","ReportChargingProfiles",{{"requestId":1,"chargingLimitSource":"CSO","evseId":1,"chargingProfile":[{{"id":1,"stackLevel":0,"chargingProfilePurpose":"TxProfile","chargingProfileKind":"Absolute","chargingSchedule":[{{"id":1,"chargingRateUnit":"A","chargingSchedulePeriod":[{{"startPeriod":0}}],"absolutePriceSchedule":{{"timeAnchor":"2026-11-24T10:00:00Z","priceScheduleID":1,"currency":"EUR","language":"{language}","priceAlgorithm":"x","priceRuleStacks":[{{"duration":1,"priceRule":[{{"energyFee":{{"exponent":0,"value":1}},"powerRangeStart":{{"exponent":0,"value":1}}}}]}}]}}}}]}}]}}]"#
+        )
+    };
+    assert!(!lock.station_sends(&report("en-04A2-B3C4")).contains("04A2"));
+    for language in ["en", "nl-NL", "sr-Latn-RS", "es-419", "gsw-CH"] {
+        assert_eq!(lock.station_sends(&report(language)), report(language));
+    }
+}
+
+/// An identifier of a megabyte was kept in the vault and watched for in a dozen encodings.
+#[test]
+fn what_is_longer_than_any_identifier_does_not_cross() {
+    let long = "04A2B3C4".repeat(32);
+    let mut lock = Lock::new(Version::V16);
+    let (sent, step) = lock.pass(Side::Station, format!(r#"[2,"a","Authorize",{{"idTag":"{long}"}}]"#).as_bytes());
+    assert_eq!(sent, [(Side::Station, r#"[3,"a",{"idTagInfo":{"status":"Invalid"}}]"#.to_owned())]);
+    assert!(step.sightings.is_empty());
+    let mut lock = Lock::new(Version::V201);
+    let event = |id: &str| {
+        format!(
+            r#"[2,"t","TransactionEvent",{{"eventType":"Started","timestamp":"2026-11-24T10:00:00Z","triggerReason":"Authorized","seqNo":0,"transactionInfo":{{"transactionId":"{id}"}}}}]"#
+        )
+    };
+    assert!(lock.answered_here(Side::Station, &event(&long)).contains("TypeConstraintViolation"));
+    assert!(lock.vault.codes.is_empty());
+    // The longest that 2.1 knows does.
+    assert!(lock.station_sends(&event(&long[1..])).contains("\"transactionId\":\"Z0"));
+}
+
+/// Sixteen additional tokens pushed the card itself out of the tripwire's memory.
+#[test]
+fn a_long_list_of_tokens_does_not_push_out_the_card_in_use() {
+    let mut lock = Lock::new(Version::V201);
+    let more: Vec<String> = (0..40).map(|n| format!(r#"{{"additionalIdToken":"ticket-{n}-{n}","type":"x"}}"#)).collect();
+    let authorize = |card: &str| {
+        let more = more.join(",");
+        format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{card}","type":"Central","additionalInfo":[{more}]}}}}]"#)
+    };
+    lock.station_sends(&authorize("GUEST-PASS"));
+    let (_, step) = lock.pass(
+        Side::Station,
+        br#"[2,"s","NotifyEvent",{"generatedAt":"2026-11-24T10:00:00Z","seqNo":0,"eventData":[{"eventId":1,"timestamp":"2026-11-24T10:00:00Z","trigger":"Delta","actualValue":"1","component":{"name":"Display","instance":"GUEST-PASS"},"variable":{"name":"Active"},"eventNotificationType":"CustomMonitor"}]}]"#,
+    );
+    assert_ne!(step.seen.unwrap().outcome, Outcome::Untouched);
+}
+
+/// A frame of a megabyte took minutes: every string was compared with every name that had been asked for, every reading with every one before.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "measures time")]
+fn a_frame_of_the_largest_size_is_treated_in_time_that_grows_with_it() {
+    let began = std::time::Instant::now();
+    let mut lock = Lock::new(Version::V16);
+    lock.station_authorizes(CARD);
+    lock.csms_sends(r#"[2,"g","GetConfiguration",{"key":["a1"]}]"#);
+    let names = vec!["\"a1\""; 150_000].join(",");
+    assert!(lock.station_sends(&format!(r#"[3,"g",{{"unknownKey":[{names}]}}]"#)).len() > 700_000);
+    let reading = |n: usize| {
+        let (hour, day, month) = (n % 24, n / 24 % 28 + 1, n / 24 / 28 % 12 + 1);
+        format!(r#"{{"timestamp":"{}-{month:02}-{day:02}T{hour:02}:00Z","sampledValue":[{{"value":"1"}}]}}"#, 2000 + n / 24 / 28 / 12)
+    };
+    let readings: Vec<String> = (0..15_000).map(reading).collect();
+    let meter = format!(r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{}]}}]"#, readings.join(","));
+    assert_eq!(lock.station_sends(&meter), meter);
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+/// A build date, a firmware's time of building and a name of fourteen letters are no identifiers.
+#[test]
+fn dates_and_long_words_in_names_are_no_identifiers() {
+    for version in ["2024-10-31", "1.4.2-2024-10-31", "20241031.120000", "1.2.3-45678", "v5.1.0-rc2"] {
+        let boot =
+            format!(r#"[2,"b","BootNotification",{{"chargePointVendor":"V","chargePointModel":"M","firmwareVersion":"{version}"}}]"#);
+        assert_eq!(Lock::new(Version::V16).station_sends(&boot), boot);
+    }
+    for key in ["ChargingStation", "PowerModuleFan", "UnitOfMeasures", "StandbyDelay01", "ISO15118-20Enabled"] {
+        let ask = format!(r#"[2,"g","GetConfiguration",{{"key":["{key}"]}}]"#);
+        assert_eq!(Lock::new(Version::V16).csms_sends(&ask), ask);
+    }
+}
+
+/// Bills of 2.1 name tariffs, and a tariff with a year in its name looked like a contract.
+#[test]
+fn the_id_that_the_central_system_gave_a_tariff_comes_back() {
+    for tariff in ["AC-standard-2026", "NL22KW20261101", "6f1c2d34-9a7b-4c1e-8f20-0d1e2f3a4b5c"] {
+        let mut lock = Lock::new(Version::V21);
+        lock.csms_sends(r#"[2,"g","GetTariffs",{"evseId":1}]"#);
+        let tariffs =
+            format!(r#"[3,"g",{{"status":"Accepted","tariffAssignments":[{{"tariffId":"{tariff}","tariffKind":"DefaultTariff"}}]}}]"#);
+        assert_eq!(lock.station_sends(&tariffs), tariffs);
+    }
+    for planted in [CARD, "tx-04A2B3C4D5E6F7-1", "04:A2:B3:C4", "ftp://h/04A2B3C4D5E6F7.log"] {
+        let mut lock = Lock::new(Version::V21);
+        lock.csms_sends(r#"[2,"g","GetTariffs",{"evseId":1}]"#);
+        let tariffs =
+            format!(r#"[3,"g",{{"status":"Accepted","tariffAssignments":[{{"tariffId":"{planted}","tariffKind":"DefaultTariff"}}]}}]"#);
+        assert!(!lock.station_sends(&tariffs).contains(planted));
+    }
+}
+
+/// A card whose only letter is an E was a number with an exponent: it crossed in quotes where numbers stand, the tripwire took it for a reading,
+/// and the central system could plant it as the value of a setting.
+#[test]
+fn a_card_with_a_single_e_is_no_number() {
+    for card in ["12E34567", "123456E7", "04E99947890281"] {
+        let mut lock = Lock::new(Version::V16);
+        let reading = |value: &str| {
+            format!(
+                r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{value}"}}]}}]}}]"#
+            )
+        };
+        assert_eq!(lock.answered_here(Side::Station, &reading(card)), r#"[3,"m",{}]"#);
+        let status = format!(r#"[2,"s","StatusNotification",{{"connectorId":"{card}","errorCode":"NoError","status":"Available"}}]"#);
+        assert_eq!(lock.answered_here(Side::Station, &status), r#"[3,"s",{}]"#);
+        let answer = lock.answered_here(Side::Csms, &format!(r#"[2,"c","ChangeConfiguration",{{"key":"GuestCard","value":"{card}"}}]"#));
+        assert_eq!(answer, r#"[3,"c",{"status":"Rejected"}]"#, "{card}");
+    }
+    for number in ["1.25e3", "12E3", "1e-3", "123456.7E+01", "-5"] {
+        let reading = format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{number}"}}]}}]}}]"#
+        );
+        assert_eq!(Lock::new(Version::V16).station_sends(&reading), reading);
+    }
+}

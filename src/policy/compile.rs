@@ -133,8 +133,10 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
         "hash" => Text::Hash,
         "pem" => Text::Pem,
         "boolean" | "integer" | "number" | "decimal" => Text::Decimal,
-        "enum-list" => spec.values.as_ref().map_or(Text::Name { max: 2500 }, |v| Text::Word(v.iter().cloned().collect::<Words>().into())),
-        _ => Text::Name { max },
+        "enum-list" => {
+            spec.values.as_ref().map_or(Text::Name { max: 2500, given: true }, |v| Text::Word(v.iter().cloned().collect::<Words>().into()))
+        }
+        _ => Text::Name { max, given: true },
     };
     VariableRule {
         up: text,
@@ -305,8 +307,10 @@ impl Builder<'_> {
             ("component", true) => Node::Text(Text::Component),
             ("variable", true) => Node::Text(Text::Variable),
             ("key", true) => Node::Text(Text::Key),
+            ("label", true) => Node::Text(Text::Name { max, given: true }),
+            ("given", true) => Node::Text(Text::Given { max }),
             // `name`, `instance`, and anything the catalogue may come to say: the careful reading.
-            (_, true) => Node::Text(Text::Name { max }),
+            (_, true) => Node::Text(Text::Name { max, given: false }),
         };
         self.add(node)
     }

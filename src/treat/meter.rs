@@ -8,6 +8,8 @@ use std::borrow::Cow;
 pub(crate) const SLOT: i64 = 900;
 /// Meter series remembered per station: one for each connector or running transaction, the oldest forgotten first.
 pub(crate) const MAX_SERIES: usize = 64;
+/// Quarters of an hour remembered of each series.
+pub(crate) const REMEMBERED: usize = 64;
 
 /// The purpose that needs a measurand. An absent one is `Energy.Active.Import.Register` (OCPP 1.6 §7.31; 2.1 Part 2, SampledValueType).
 pub(crate) fn purpose(measurand: &str) -> Purpose {

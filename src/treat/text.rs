@@ -7,7 +7,8 @@ pub(crate) const SHORTEST_CARD: usize = 8;
 /// What stands where free text was scrubbed.
 const SCRUBBED: &str = "***";
 
-/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space.
+/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space. Without a
+/// point or a sign, `12E34567` is the number of a card.
 pub(crate) fn is_decimal(text: &str) -> bool {
     // The usual case in one pass: digits, perhaps one point and more digits.
     let bytes = text.as_bytes();
@@ -25,6 +26,9 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         }
     }
     if !matches!(bytes, [b'0'..=b'9' | b'-' | b'+', ..]) {
+        return false;
+    }
+    if bytes.len() >= SHORTEST_CARD && bytes.iter().all(u8::is_ascii_alphanumeric) {
         return false;
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -105,14 +109,18 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - zone)
 }
 
-/// A language tag (RFC 5646): two or three letters, then parts of at most eight.
+/// A language tag (RFC 5646): two or three letters, then perhaps a script and a region. Variants could hold a card number.
 pub(crate) fn is_language(text: &str) -> bool {
     let mut parts = text.split('-');
     let primary = parts.next().unwrap_or_default();
     text.len() <= 12
         && matches!(primary.len(), 2 | 3)
         && primary.bytes().all(|b| b.is_ascii_alphabetic())
-        && parts.all(|p| (1..=4).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()))
+        && parts.all(|p| match p.len() {
+            2 | 4 => p.bytes().all(|b| b.is_ascii_alphabetic()),
+            3 => p.bytes().all(|b| b.is_ascii_digit()),
+            _ => false,
+        })
 }
 
 /// PEM (RFC 7468) and nothing around it: begin and end lines with base64 between.
@@ -171,6 +179,15 @@ pub(crate) fn is_random_uuid(text: &str) -> bool {
 /// Whether a technical name has a part that could be an identifier: eight or more letters and digits in a row of which two are
 /// digits (unless a date), a whole card number in hexadecimal, hexadecimal pairs with separators, an address of any kind.
 pub(crate) fn is_identifier_like(text: &str) -> bool {
+    has_number(text, false)
+}
+
+/// Whether a text has a part that could be a card number, an address, or anything but ASCII: less careful than [`is_identifier_like`].
+pub(crate) fn has_card(text: &str) -> bool {
+    has_number(text, true)
+}
+
+fn has_number(text: &str, of_card: bool) -> bool {
     if text.contains('@') || text.contains("://") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return true;
     }
@@ -179,7 +196,7 @@ pub(crate) fn is_identifier_like(text: &str) -> bool {
     for run in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|r| !r.is_empty()) {
         let digits = run.bytes().filter(u8::is_ascii_digit).count();
         let hex = run.bytes().all(|b| b.is_ascii_hexdigit());
-        if run.len() >= SHORTEST_CARD && digits >= 2 && !is_date(run) {
+        if run.len() >= SHORTEST_CARD && digits >= 2 && !of_card && !is_date(run) {
             return true;
         }
         if hex && matches!(run.len(), 8 | 14 | 20) && !is_date(run) {
@@ -189,7 +206,7 @@ pub(crate) fn is_identifier_like(text: &str) -> bool {
         if hex && run.len() % 2 == 0 {
             pairs += 1;
             paired.push_str(run);
-            if pairs >= 2 && matches!(paired.len(), 8 | 14 | 20) && paired.len() / pairs <= 4 {
+            if pairs >= 2 && matches!(paired.len(), 8 | 14 | 20) && paired.len() / pairs <= 4 && !is_date(&paired) {
                 return true;
             }
         } else {
@@ -197,9 +214,14 @@ pub(crate) fn is_identifier_like(text: &str) -> bool {
             paired.clear();
         }
     }
-    // NL-ABC-123456789: a contract number in its groups.
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    matches!(bare.len(), 14 | 15)
+    // 04A2B3C-4D5E6F7: a card in odd groups. Without a letter it is a version number or a time.
+    if matches!(bare.len(), 14 | 20) && bare.iter().all(u8::is_ascii_hexdigit) && bare.iter().any(u8::is_ascii_alphabetic) {
+        return true;
+    }
+    // NL-ABC-123456789: a contract number in its groups.
+    !of_card
+        && matches!(bare.len(), 14 | 15)
         && bare[..2].iter().all(u8::is_ascii_alphabetic)
         && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4
 }

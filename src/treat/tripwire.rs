@@ -173,7 +173,7 @@ impl Watch {
     }
 
     /// Whether a frame that is about to go up holds a watched identifier in any string, outside the `exempt` ranges
-    /// and other than as a word of the standard.
+    /// (which come in the order of the text) and other than as a word of the standard.
     pub(crate) fn hit(&self, frame: &str, exempt: &[Range<usize>], words: &Words) -> bool {
         if self.watched.is_empty() {
             return false;
@@ -181,6 +181,7 @@ impl Watch {
         let mut groups = Vec::new();
         let bytes = frame.as_bytes();
         let mut at = 0;
+        let mut exempt = exempt.iter().peekable();
         loop {
             at = special(bytes, at);
             match bytes.get(at) {
@@ -192,7 +193,8 @@ impl Watch {
                     continue;
                 }
             }
-            if let Some(range) = exempt.iter().find(|r| r.contains(&at)) {
+            while exempt.next_if(|range| range.end <= at).is_some() {}
+            if let Some(range) = exempt.next_if(|range| range.start <= at) {
                 at = range.end;
                 continue;
             }
@@ -281,7 +283,7 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
     let original = identifier.original.expose();
     let canonical = identifier.canonical.expose();
     let bare: String = original.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
-    let mut forms = vec![canonical.to_ascii_uppercase(), bare.clone()];
+    let mut forms = Vec::new();
     let hex_of = |text: &[u8]| text.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(HEX[usize::from(n)])).collect::<String>();
     let base64_of = |bytes: &[u8]| BASE64.encode(bytes).to_ascii_uppercase();
     for text in [original.clone(), bare.clone(), bare.to_ascii_lowercase()] {
@@ -314,6 +316,9 @@ fn patterns(identifier: &Identifier) -> Vec<Sensitive<String>> {
             }
         }
     }
+    // The base64 of a short card is a word like any other.
+    forms.retain(|form| form.len() >= SEARCHABLE);
+    forms.extend([canonical.to_ascii_uppercase(), bare]);
     // A short number says nothing: it would be found in every meter reading.
     forms
         .retain(|form| form.is_ascii() && (form.len() >= SEARCHABLE || (form.len() >= 4 && form.bytes().any(|b| b.is_ascii_alphabetic()))));
