@@ -18,7 +18,7 @@ use crate::charging::Patience;
 use crate::clock::{self, Timestamp};
 use crate::custody::Custody;
 use crate::metrics::Metrics;
-use crate::store::{Op, StoreError};
+use crate::store::{CdrState, Op, StoreError};
 pub use clerk::{BATCH, Clerk, READER, Turn};
 pub use corrections::NoCredit;
 pub use desk::{Desk, why};
@@ -125,6 +125,8 @@ pub struct Billing {
     pub metrics: Metrics,
     /// Where it shows that it is alive.
     pub pulse: Arc<Pulse>,
+    /// Called when CDRs have been queued: delivery need not wait for its next look.
+    pub queued: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Billing {
@@ -178,7 +180,11 @@ impl Billing {
         };
         let (mut clerk, mut turn) = tokio::task::spawn_blocking(turn).await.map_err(|_| Trouble::Broken)??;
         if !turn.ops.is_empty() {
+            let queued = turn.ops.iter().any(|op| matches!(op, Op::CdrInsert(row) if row.state == CdrState::Queued));
             self.custody.store().commit(std::mem::take(&mut turn.ops)).await?;
+            if queued {
+                (self.queued)();
+            }
         }
         clerk.done(&turn);
         let tally = &turn.tally;

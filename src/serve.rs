@@ -90,7 +90,7 @@ impl Serving {
             }
         }
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
-        let errands = Arc::new(Errands { delivery: delivery.clone(), doorbell });
+        let errands = Arc::new(Errands { delivery: delivery.clone(), doorbell: doorbell.clone() });
         let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;
         let surface = Surface::open(config, Arc::clone(&custody), client, errands, metrics.clone()).map_err(StartError::Config)?;
         let listener = bind("listen", config.listen).await?;
@@ -127,6 +127,7 @@ impl Serving {
             patience: Patience { settle: config.settle, max_age: config.max_age },
             metrics: gateway.metrics.clone(),
             pulse: Arc::new(Pulse::new(clock::now())),
+            queued: Box::new(move || doorbell.cdrs()),
         });
         let pulse = billing.as_ref().map(|billing| Arc::clone(&billing.pulse));
         let plaintext = config.allow_plaintext;

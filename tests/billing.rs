@@ -657,6 +657,7 @@ async fn the_running_task_is_woken_by_facts() {
         patience: world.patience,
         metrics: sluis::metrics::Metrics::install().unwrap(),
         pulse: pulse.clone(),
+        queued: Box::new(|| {}),
     };
     let running = tokio::spawn(billing.run());
     let mut pole = Pole::new(&world, "CS-1", Version::V16);
