@@ -6,135 +6,23 @@
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared test code")]
 mod party;
 
+#[path = "ocpi/drivers.rs"]
+mod drivers;
+#[path = "ocpi/exchange.rs"]
+mod exchange;
 #[path = "ocpi/world.rs"]
 mod world;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use party::{Party, Say};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluis::clock::Timestamp;
-use sluis::identity::{Declared, Identifier};
 use sluis::ocpi::fuzz;
 use sluis::ocpi::peer::{Peers, Who};
 use sluis::store::{CdrState, Op};
 use std::sync::Arc;
-use world::{START, World, cdr, codes, emsp, token};
+use world::{START, World, cdr, codes, token};
 
-/// An e-MSP's own OCPI: versions, details, and what `more` says. Demands the token it gave, in the form it likes.
-async fn an_emsp(version: &'static str, given: &'static str, raw: bool, modules: &'static [(&'static str, &'static str)]) -> Party {
-    let own = Arc::new(std::sync::OnceLock::<String>::new());
-    let url = Arc::clone(&own);
-    let party = Party::start(move |_, asked| {
-        let base = url.get().unwrap();
-        let expected = if raw { format!("Token {given}") } else { format!("Token {}", STANDARD.encode(given)) };
-        if asked.headers.get("authorization") != Some(&expected) {
-            return Say::ocpi(401, 2000, Value::Null);
-        }
-        match asked.target.as_str() {
-            "/versions" => {
-                Say::ocpi(200, 1000, json!([{"version": "2.0", "url": "http://x"}, {"version": version, "url": format!("{base}/d")}]))
-            }
-            "/d" => {
-                let endpoints: Vec<_> = modules
-                    .iter()
-                    .map(|(module, role)| json!({"identifier": module, "role": role, "url": format!("{base}/{module}")}))
-                    .collect();
-                Say::ocpi(200, 1000, json!({"version": version, "endpoints": endpoints}))
-            }
-            _ => Say::ocpi(404, 2000, Value::Null),
-        }
-    })
-    .await;
-    own.set(party.url.clone()).unwrap();
-    party
-}
-
-const ALL: &[(&str, &str)] = &[("credentials", "SENDER"), ("cdrs", "RECEIVER"), ("tokens", "SENDER")];
-
-fn credentials(version: &str, party: &Party, token: &str, id: &str) -> Value {
-    let (country, id) = id.split_once('-').unwrap();
-    let url = format!("{}/versions", party.url);
-    let details = json!({"name": "An e-MSP", "website": "https://emsp.example", "what": 1});
-    match version {
-        "2.1.1" => json!({"token": token, "url": url, "party_id": id, "country_code": country, "business_details": details}),
-        "2.2.1" => {
-            json!({"token": token, "url": url, "roles": [{"role": "EMSP", "party_id": id, "country_code": country, "business_details": details}]})
-        }
-        _ => {
-            json!({"token": token, "url": url, "hub_party_id": "NLHUB", "roles": [{"role": "EMSP", "party_id": id, "country_code": country, "business_details": details}]})
-        }
-    }
-}
-
-#[tokio::test]
-async fn credentials_are_exchanged_renewed_and_taken_back() {
-    for (version, id, raw) in [("2.2.1", "NL-ABC", false), ("2.1.1", "DE-OLD", true), ("2.3.0", "FR-NEW", false), ("2.2.1", "NL-XYZ", true)]
-    {
-        let world = World::start().await;
-        let them = an_emsp(version, "their-token-B", raw, ALL).await;
-        let a = format!("invitation-of-{id}");
-        let versions = world.get("/versions", &a).await.data();
-        assert_eq!(versions, json!([{"version": version, "url": format!("{}/{version}", world.url)}]));
-        let details = world.get(&format!("/{version}"), &a).await.data();
-        let endpoint = |module: &str| details["endpoints"].as_array().unwrap().iter().find(|e| e["identifier"] == module).unwrap().clone();
-        assert_eq!(endpoint("cdrs")["url"], format!("{}/{version}/cdrs", world.url));
-        let role = if version == "2.1.1" { Value::Null } else { json!("SENDER") };
-        assert_eq!(endpoint("cdrs")["role"], role);
-        // CREDENTIALS_TOKEN_A opens nothing else.
-        assert_eq!(world.get(&format!("/{version}/cdrs"), &a).await.statuses(), (401, 2000));
-        for method in ["PUT", "DELETE"] {
-            assert_eq!(world.call(method, &format!("/{version}/credentials"), &a, &json!({})).await.http, 405);
-        }
-        assert_eq!(world.get(&format!("/{version}/credentials"), &a).await.data()["token"], a);
-
-        let ours = world.post(&format!("/{version}/credentials"), &a, &credentials(version, &them, "their-token-B", id)).await.data();
-        let c = ours["token"].as_str().unwrap().to_owned();
-        assert!(c.len() <= 64 && c.bytes().all(|b| (0x21..0x7f).contains(&b)));
-        assert_eq!(ours["url"], format!("{}/versions", world.url));
-        let us = if version == "2.1.1" { ours.clone() } else { ours["roles"][0].clone() };
-        assert_eq!(
-            (&us["country_code"], &us["party_id"], &us["business_details"]["name"]),
-            (&json!("NL"), &json!("CPO"), &json!("The operator"))
-        );
-        assert_eq!(ours["roles"][0]["role"], if version == "2.1.1" { Value::Null } else { json!("CPO") });
-        assert!(them.asked().iter().all(|asked| !asked.headers.contains_key("ocpi-to-party-id")), "versions are not routed");
-
-        // Durable, and as it was said.
-        let peer = world.peers().find(Who::Emsp(id.parse_party())).unwrap().unwrap();
-        assert_eq!(
-            (peer.version.number(), peer.raw, peer.url("cdrs", "RECEIVER")),
-            (version, raw, Some(format!("{}/cdrs", them.url).as_str()))
-        );
-        assert_eq!(peer.ours.unwrap().expose(), "their-token-B");
-
-        // A is spent, C opens in both spellings, with a line feed too, and a second registration is refused.
-        assert_eq!(world.get("/versions", &a).await.statuses(), (401, 2000));
-        for header in
-            [format!("Token {c}"), format!("Token {}", STANDARD.encode(&c)), format!("token {}", STANDARD.encode(format!("{c}\n")))]
-        {
-            assert_eq!(world.send("GET", &format!("/{version}/cdrs"), &[("authorization", &header)], b"").await.statuses(), (200, 1000));
-        }
-        let again = world.post(&format!("/{version}/credentials"), &c, &credentials(version, &them, "their-token-B", id)).await;
-        assert_eq!((again.http, again.header("allow").is_some()), (405, true));
-
-        let renewed =
-            world.call("PUT", &format!("/{version}/credentials"), &c, &credentials(version, &them, "their-token-B", id)).await.data();
-        let d = renewed["token"].as_str().unwrap().to_owned();
-        assert_ne!(c, d);
-        assert_eq!(world.get("/versions", &c).await.http, 401);
-        assert_eq!(world.get(&format!("/{version}/credentials"), &d).await.data()["token"], d);
-
-        assert_eq!(world.call("DELETE", &format!("/{version}/credentials"), &d, &Value::Null).await.statuses(), (200, 1000));
-        for gone in [&a, &c, &d] {
-            assert_eq!(world.get("/versions", gone).await.statuses(), (401, 2000), "nothing opens any more");
-        }
-        world.stop().await;
-    }
-}
-
-trait ParseParty {
+pub(crate) trait ParseParty {
     fn parse_party(&self) -> sluis::recipient::Party;
 }
 
@@ -142,47 +30,6 @@ impl ParseParty for str {
     fn parse_party(&self) -> sluis::recipient::Party {
         sluis::recipient::Party::parse(self).unwrap()
     }
-}
-
-#[tokio::test]
-async fn an_exchange_that_fails_says_why_and_changes_nothing() {
-    let world = World::start().await;
-    let them = an_emsp("2.2.1", "their-token-B", false, ALL).await;
-    let old = an_emsp("2.1.1", "their-token-B", false, ALL).await;
-    let bare = an_emsp("2.2.1", "their-token-B", false, &[("credentials", "SENDER")]).await;
-    let right = credentials("2.2.1", &them, "their-token-B", "NL-PSH");
-    let with = |field: &str, value: Value| {
-        let mut object = right.clone();
-        object[field] = value;
-        object
-    };
-    let mut cases = vec![
-        (credentials("2.2.1", &them, "their-token-B", "NL-XYZ"), 2001),
-        (credentials("2.1.1", &them, "their-token-B", "NL-PSH"), 2001),
-        (credentials("2.2.1", &them, "another-token", "NL-PSH"), 3001),
-        (credentials("2.2.1", &old, "their-token-B", "NL-PSH"), 3002),
-        (credentials("2.2.1", &bare, "their-token-B", "NL-PSH"), 3003),
-        (with("token", json!("")), 2001),
-        (with("token", json!("a b")), 2001),
-        (with("token", json!("x".repeat(65))), 2001),
-        (with("url", json!(1)), 2001),
-        (with("url", json!("http://127.0.0.1:1/")), 3001),
-    ];
-    cases.push((json!({"token": "their-token-B", "url": "https://user@x/", "roles": right["roles"]}), 3001));
-    for (body, code) in cases {
-        let answer = world.post("/2.2.1/credentials", "invitation-of-NL-PSH", &body).await;
-        assert_eq!((answer.http, answer.code()), (200, code), "{body}");
-        assert!(answer.json().get("data").is_none());
-    }
-    for body in ["", "{", "[]", "4711"] {
-        assert_eq!(
-            world.send("POST", "/2.2.1/credentials", &[("authorization", "Token invitation-of-NL-PSH")], body.as_bytes()).await.statuses(),
-            (400, 2001)
-        );
-    }
-    assert!(world.peers().find(Who::Emsp("NL-PSH".parse_party())).unwrap().is_none());
-    assert_eq!(world.post("/2.2.1/credentials", "invitation-of-NL-PSH", &right).await.statuses(), (200, 1000), "A is still good");
-    world.stop().await;
 }
 
 #[tokio::test]
@@ -388,163 +235,6 @@ async fn tokens_have_the_shape_of_their_owners_version() {
     object["type"] = json!("WATCH");
     assert_eq!(world.call("PUT", "/2.3.0/tokens/FR/NEW/DEADBEEF?type=WATCH", &new, &object).await.statuses(), (201, 1000));
     assert_eq!(world.get("/2.3.0/tokens/FR/NEW/DEADBEEF?type=WATCH", &new).await.data()["type"], "OTHER");
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn the_central_system_asks_by_code_and_learns_no_identifier() {
-    let emsp_says = |asked: &party::Asked| match (asked.method.as_str(), asked.target.split('?').next().unwrap()) {
-        ("POST", "/tokens/04A2B3C4D5E6F7/authorize") => Say::ocpi(
-            200,
-            1000,
-            json!({
-                "allowed": "ALLOWED", "authorization_reference": "ref-2026-11", "info": {"language": "nl", "text": "Dag J. Jansen"},
-                "token": {"uid": "04A2B3C4D5E6F7", "visual_number": "VISUAL-4711"}, "location": {"location_id": "LOC1", "evse_uids": ["E1"]},
-            }),
-        ),
-        ("POST", "/tokens/04A2B3C4D5E6F8/authorize") => {
-            Say::ocpi(200, 1000, json!({"allowed": "BLOCKED", "authorization_reference": "NL-ABC-C04A2B3C4"}))
-        }
-        ("POST", "/tokens/04A2B3C4D5E6F9/authorize") => Say::ocpi(200, 2002, Value::Null),
-        ("POST", "/tokens/04A2B3C4D5E6FA/authorize") => Say::ocpi(404, 2004, Value::Null),
-        ("GET", _) => Say::ocpi(200, 1000, json!([])),
-        _ => Say::status(500),
-    };
-    let them = Party::start(move |_, asked| emsp_says(asked)).await;
-    let world = World::with(&[
-        emsp("NL-ABC", "2.2.1", "pull", &format!("tokens_url = \"{}/tokens\"", them.url)),
-        emsp("NL-XYZ", "2.2.1", "pull", ""),
-    ])
-    .await;
-    let (abc, csms) = (world.granted("NL-ABC").await, world.granted("csms").await);
-    let put = async |uid: &str, whitelist: &str| {
-        let mut object = token("NL-ABC", uid);
-        object["whitelist"] = json!(whitelist);
-        object["contract_id"] = json!(format!("NL-ABC-C{}", &uid[..8]));
-        assert_eq!(world.call("PUT", &format!("/2.2.1/tokens/NL/ABC/{uid}"), &abc, &object).await.http, 201);
-        codes(&world, uid).0
-    };
-    let details = world.get("/2.2.1", &csms).await.data();
-    assert!(
-        details["endpoints"]
-            .as_array()
-            .unwrap()
-            .contains(&json!({"identifier": "tokens", "role": "SENDER", "url": format!("{}/2.2.1/tokens", world.url)}))
-    );
-    let roles = world.get("/2.2.1/credentials", &csms).await.data()["roles"].clone();
-    assert_eq!((roles[0]["role"].clone(), roles[0]["party_id"].clone(), roles.as_array().unwrap().len()), (json!("EMSP"), json!("ABC"), 2));
-
-    let code = put("04A2B3C4D5E6F7", "NEVER").await;
-    let place = json!({"location_id": "LOC1", "evse_uids": ["E1", "E2"], "driver": "J. Jansen"});
-    let answer = world.post(&format!("/2.2.1/tokens/{code}/authorize?type=RFID"), &csms, &place).await;
-    let said = answer.data();
-    assert_eq!((said["allowed"].as_str(), said["authorization_reference"].as_str()), (Some("ALLOWED"), Some("ref-2026-11")));
-    assert_eq!(said["location"], json!({"location_id": "LOC1", "evse_uids": ["E1"]}));
-    assert_eq!(said["token"]["uid"], code);
-    assert_eq!(said["token"]["contract_id"], codes(&world, "NL-ABC-C04A2B3C4").0);
-    for secret in ["04A2B3C4", "C04A2B3C4", "4711", "Jansen", "info"] {
-        assert!(!answer.text().contains(secret), "{secret}");
-    }
-    let asked = them.asked().into_iter().find(|asked| asked.method == "POST").unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap(), json!({"location_id": "LOC1", "evse_uids": ["E1", "E2"]}));
-    let row = world.store().disclosures(None, 0).unwrap().into_iter().find(|row| row.recipient == "NL-ABC").unwrap();
-    assert_eq!((row.purpose.as_str(), row.subject), ("charge", world.custody().vault.subject(&code)));
-    // The CDR will carry the reference.
-    let owner = "NL-ABC".parse_party();
-    let reference = |code: &str| world.custody().vault.reference(code, &owner, sluis::clock::now()).unwrap();
-    assert_eq!(reference(&code).as_deref(), Some("ref-2026-11"));
-
-    // 2.1.1 has no token in the answer.
-    let old = world.post(&format!("/2.1.1/tokens/{}/authorize", code.to_lowercase()), &csms, &place).await.data();
-    assert_eq!(old.as_object().unwrap().keys().collect::<Vec<_>>(), ["allowed", "location"]);
-    // A reference that is the contract number stays behind.
-    let code = put("04A2B3C4D5E6F8", "NEVER").await;
-    let said = world.post(&format!("/2.2.1/tokens/{code}/authorize"), &csms, &Value::Null).await.data();
-    assert_eq!((said["allowed"].as_str(), said.get("authorization_reference")), (Some("BLOCKED"), None));
-    assert_eq!(reference(&code), None);
-    let code = put("04A2B3C4D5E6F9", "NEVER").await;
-    assert_eq!(world.post(&format!("/2.2.1/tokens/{code}/authorize"), &csms, &Value::Null).await.statuses(), (200, 2002));
-    // When its owner does not answer, what it said before decides, unless it wants to be asked each time.
-    let (asks, trusts, always) =
-        (put("04A2B3C4D5E6FB", "NEVER").await, put("04A2B3C4D5E6FC", "ALLOWED").await, put("04A2B3C4D5E6FD", "ALWAYS").await);
-    assert_eq!(world.post(&format!("/2.2.1/tokens/{asks}/authorize"), &csms, &Value::Null).await.statuses(), (200, 3000));
-    assert_eq!(world.post(&format!("/2.2.1/tokens/{trusts}/authorize"), &csms, &Value::Null).await.data()["allowed"], "ALLOWED");
-    let before = them.count();
-    assert_eq!(world.post(&format!("/2.2.1/tokens/{always}/authorize"), &csms, &Value::Null).await.data()["allowed"], "ALLOWED");
-    assert_eq!(before, them.count(), "nobody is asked about what is always allowed");
-
-    // No oracle: a card number, however right, is as unknown as any word; so is a code of nobody's token.
-    let denied = put("04A2B3C4D5E6FA", "NEVER").await;
-    let unowned = codes(&world, "0455667788AABB").0;
-    let mut answers = Vec::new();
-    for word in
-        [denied.as_str(), "04A2B3C4D5E6F7", "04:A2:B3:C4:D5:E6:F7", "NL-ABC-C04A2B3C4", &unowned, "Z0AAAAAAAAAAAAAAAAAA", "x", "%20"]
-    {
-        answers.push(world.post(&format!("/2.2.1/tokens/{word}/authorize"), &csms, &place).await);
-    }
-    for answer in &answers {
-        assert_eq!((answer.statuses(), answer.timeless()), ((404, 2004), answers[0].timeless()));
-    }
-    for (body, status) in [("[]", (400, 2001)), ("{}", (200, 2001)), (r#"{"location_id":"L","evse_uids":[1]}"#, (200, 2001))] {
-        let answer = world
-            .send("POST", &format!("/2.2.1/tokens/{code}/authorize"), &[("authorization", &format!("Token {csms}"))], body.as_bytes())
-            .await;
-        assert_eq!(answer.statuses(), status, "{body}");
-    }
-    // Each to its own.
-    assert_eq!(world.post(&format!("/2.2.1/tokens/{code}/authorize"), &abc, &place).await.statuses(), (404, 2000));
-    for path in ["/2.2.1/cdrs", "/2.2.1/tokens/NL/ABC/04A2B3C4D5E6F7", "/2.2.1/resolve"] {
-        assert_eq!(world.get(path, &csms).await.statuses(), (404, 2000), "{path}");
-    }
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn only_the_owner_learns_what_a_code_stands_for() {
-    let world = World::start().await;
-    let (abc, xyz) = (world.granted("NL-ABC").await, world.granted("NL-XYZ").await);
-    let mine = cdr(&world, "NL-ABC", 1, CdrState::Delivered);
-    let code = mine.code.clone().unwrap();
-    let mut taken_back = cdr(&world, "NL-ABC", 2, CdrState::Discarded);
-    let gone = world.code_at("NL-ABC", "04AABBCCDDEEFF").await;
-    taken_back.code = Some(gone.clone());
-    world.store().commit(vec![Op::CdrInsert(mine), Op::CdrInsert(taken_back)]).await.unwrap();
-    let resolve = async |token: &str, body: Value| world.post("/2.2.1/resolve", token, &body).await;
-    assert_eq!(resolve(&abc, json!({"code": code})).await.data(), json!({"uid": "04A2B3C4D5E607", "contract_id": null}));
-    world.call("PUT", "/2.2.1/tokens/NL/ABC/04A2B3C4D5E607", &abc, &token("NL-ABC", "04A2B3C4D5E607")).await;
-    let full = resolve(&abc, json!({"code": code.to_lowercase(), "what": 1})).await.data();
-    assert_eq!(full, json!({"uid": "04A2B3C4D5E607", "contract_id": "NL-ABC-C00000001-X"}));
-    let rows = world.store().disclosures(world.custody().vault.subject(&codes(&world, "04A2B3C4D5E607").0).as_ref(), 0).unwrap();
-    assert_eq!((rows.len(), rows[0].recipient.as_str(), rows[0].purpose.as_str()), (1, "NL-ABC", "bill"), "once a day for a CDR");
-
-    let erased = |world: &World| {
-        let vault = world.custody().vault.clone();
-        tokio::task::spawn_blocking(move || vault.erase(&Identifier::from_wire("04A2B3C4D5E607", Declared::Undeclared)).unwrap())
-    };
-    let foreign = world.code_at("NL-XYZ", "04A2B3C4D5E607").await;
-    let csms = codes(&world, "04A2B3C4D5E607").0;
-    let mut answers = vec![resolve(&xyz, json!({"code": code})).await];
-    for word in [
-        &foreign,
-        &gone,
-        &csms,
-        &"04A2B3C4D5E607".to_owned(),
-        &"Z0AAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
-        &String::new(),
-        &"x".repeat(5000),
-    ] {
-        answers.push(resolve(&abc, json!({"code": word})).await);
-    }
-    erased(&world).await.unwrap();
-    answers.push(resolve(&abc, json!({"code": code})).await);
-    for answer in &answers {
-        assert_eq!((answer.statuses(), answer.timeless()), ((404, 2004), answers[0].timeless()));
-        assert_eq!(answer.header_names(), answers[0].header_names());
-        let beats = answer.took.as_millis() / 50;
-        assert!(beats >= 1, "an answer leaves on the beat");
-    }
-    assert_eq!(resolve(&abc, json!({"code": 4711})).await.statuses(), (200, 2001));
-    assert_eq!(world.get("/2.2.1/resolve", &abc).await.statuses(), (405, 2000));
     world.stop().await;
 }
 

@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_with_line_and_column_and_no_value_is_quoted() {
         let long = "s3cret".repeat(10);
-        let bad = format!("CS-1,x,-1,{long},é,,1,{long},,BE,51.0475,191.729944,s3cret,HOLE,AC,day,maybe,Europe/Gent,s3cret s3cret,n");
+        let bad = format!("CS-1,x,-1,{long},é,,1,{long},,BE,51.04759999,191.729944,s3cret,HOLE,AC,day,maybe,Europe/Gent,s3cret s3cret,n");
         let mistakes = parse(&[ROW, &bad, ROW, "short,row"]).unwrap_err();
         let all = mistakes.join("\n");
         for column in [
