@@ -291,7 +291,7 @@ async fn the_gateway_delivers_what_its_configuration_says() {
     let theirs = file("theirs.token", "credentials-token-4711\n");
     let text = format!(
         "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata_dir = {dir:?}\n[upstream]\nurl = \"ws://127.0.0.1:1\"\n\
-         [ocpi]\nlisten = \"127.0.0.1:0\"\ncsms_url = \"{0}/versions\"\ncsms_token_file = {theirs:?}\n\
+         [cpo]\nparty = \"NL-CPO\"\n[ocpi]\nlisten = \"127.0.0.1:0\"\ncsms_url = \"{0}/versions\"\ncsms_token_file = {theirs:?}\n\
          [[emsp]]\nparty = \"NL-ABK\"\nagreement = \"1\"\ncdrs_url = \"{1}/cdrs\"\ntokens_url = \"{1}/tokens\"\n\
          their_token_file = {theirs:?}\ntoken_form = \"raw\"\n",
         csms_server.url, server.url
