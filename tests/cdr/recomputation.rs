@@ -73,7 +73,7 @@ pub(crate) fn compute(session: &ChargingSession, tariff: &TestTariff, zone: Tz) 
     let active = |kind: Kind, second: i64, energy: i128| -> Option<Place> {
         let local = DateTime::from_timestamp(second, 0).unwrap().with_timezone(&zone);
         let minute = local.hour() * 60 + local.minute();
-        let date = local.format("%Y-%m-%d").to_string();
+        let date = || local.format("%Y-%m-%d").to_string();
         tariff.elements.iter().enumerate().find_map(|(at, e)| {
             let price = e.prices.iter().position(|price| price.0 == kind)?;
             let clock = match (e.start_time, e.end_time) {
@@ -81,8 +81,8 @@ pub(crate) fn compute(session: &ChargingSession, tariff: &TestTariff, zone: Tz) 
                 (from, to) => from.is_none_or(|from| minute >= from) && to.is_none_or(|to| minute < to),
             };
             let holds = clock
-                && e.start_date.is_none_or(|from| date.as_str() >= from)
-                && e.end_date.is_none_or(|to| date.as_str() < to)
+                && e.start_date.is_none_or(|from| date().as_str() >= from)
+                && e.end_date.is_none_or(|to| date().as_str() < to)
                 && (e.days.is_empty() || e.days.contains(&local.weekday().num_days_from_monday()))
                 && e.min_energy.is_none_or(|least| energy >= least)
                 && e.max_energy.is_none_or(|most| energy < most)
