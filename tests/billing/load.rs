@@ -351,7 +351,7 @@ pub async fn run(count: usize, deaths: usize) {
     let messages = sent.len();
 
     let mut clerk: Option<Clerk> = None;
-    let (mut turns, mut died) = (0u64, 0);
+    let (mut turns, mut died, mut took) = (0u64, 0, std::time::Duration::ZERO);
     let every = (messages / BATCH / deaths.max(1)).max(1) as u64;
     let chunks: Vec<Vec<Sent>> = {
         let mut rest = sent.into_iter().peekable();
@@ -376,6 +376,7 @@ pub async fn run(count: usize, deaths: usize) {
         loop {
             turns += 1;
             let open = || Clerk::open(world.desk.clone(), world.custody.clone(), world.patience, Timestamp(now.0 - 3_600_000)).unwrap();
+            let begun = tokio::time::Instant::now();
             let mut this = clerk.take().unwrap_or_else(open);
             let turn = this.turn(now, BATCH, &BTreeSet::new()).unwrap();
             let (more, done) = (turn.more, turn.ops.is_empty());
@@ -398,6 +399,7 @@ pub async fn run(count: usize, deaths: usize) {
                 world.custody.store().commit(turn.ops.clone()).await.unwrap();
             }
             this.done(&turn);
+            took += begun.elapsed();
             clerk = Some(this);
             if !more && done {
                 break;
@@ -407,7 +409,10 @@ pub async fn run(count: usize, deaths: usize) {
     assert_eq!(clerk.unwrap().open_sessions(), 0);
     assert_eq!(died, deaths);
     check(&world, &truths);
-    println!("{count} sessions, {messages} messages, {turns} batches, {died} deaths, seed {seed}: {} CDRs", world.cdrs().len());
+    println!(
+        "{count} sessions, {messages} messages, {turns} batches in {took:.1?}, {died} deaths, seed {seed}: {} CDRs",
+        world.cdrs().len()
+    );
 }
 
 /// Each session has exactly one CDR that stands, which says what it took and costs, for whom it is.

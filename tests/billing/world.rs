@@ -21,6 +21,7 @@ use std::sync::{Arc, LazyLock};
 
 /// 2026-11-24T10:00:00Z, a Tuesday.
 pub const TEN: i64 = 1_795_514_400_000;
+pub const CARD: &str = "04A1B2C3D4E5F6";
 pub const MINUTE: i64 = 60_000;
 /// Long after everything that waits has waited enough, and still the same agreements hold.
 pub const LATER: Timestamp = Timestamp(TEN + 7 * 86_400_000);

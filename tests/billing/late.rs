@@ -1,0 +1,134 @@
+//! What comes late: corrections, by credit, by replacement, by hand.
+
+use crate::world::*;
+use sluis::billing::office::{Entry, Held, discard};
+use sluis::ocpp::Version;
+use sluis::store::{CdrState, Op};
+
+/// A session whose end is not known, billed as far as it is; its end comes later. Returns what is to be said then.
+async fn billed_too_early(world: &World, card: &str) {
+    let mut pole = Pole::new(world, "CS-2", Version::V201);
+    pole.event(0, "tx", 0, "Started", Some(card), 1000).await;
+    pole.event(15, "tx", 1, "Updated", None, 3000).await;
+    world.bill().await;
+}
+
+async fn the_end_comes(world: &World, register: u32) {
+    Pole::new(world, "CS-2", Version::V201).event(60, "tx", 2, "Ended", None, register).await;
+    world.bill().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_is_credited_and_billed_anew() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    billed_too_early(&world, CARD).await;
+    let first = world.the_cdr();
+    assert_eq!((first.state, body(&first)["total_energy"].to_string().as_str()), (CdrState::Queued, "2"));
+    let deliver = Op::CdrMove { id: first.id.clone(), from: CdrState::Queued, to: CdrState::Delivered, tries: 1 };
+    world.custody.store().commit(vec![deliver]).await.unwrap();
+    the_end_comes(&world, 9000).await;
+    let rows = world.cdrs();
+    assert_eq!(rows.len(), 3);
+    let (credit, second) = (&rows[1], &rows[2]);
+    assert_eq!(credit.id, format!("{}-C", first.id));
+    assert_eq!(body(credit)["credit_reference_id"], first.id);
+    assert_eq!(body(credit)["total_energy"], body(&first)["total_energy"]);
+    assert_eq!(body(second)["total_energy"].to_string(), "8");
+    assert!(body(second).get("credit").is_none() && second.id != first.id);
+    assert!(rows.iter().all(|row| row.session == first.session && row.owner.as_deref() == Some(ABC) && row.code == first.code));
+    // Said once more: nothing new.
+    the_end_comes(&world, 9000).await;
+    world.bill().await;
+    assert_eq!(world.cdrs().len(), 3);
+}
+
+#[tokio::test]
+async fn a_correction_that_changes_nothing_for_the_emsp_is_none() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-2", Version::V201);
+    pole.event(0, "tx", 0, "Started", Some(CARD), 1000).await;
+    pole.event(60, "tx", 2, "Ended", None, 9000).await;
+    world.bill().await;
+    // The contract becomes known, and a reading that was missing, which no price depends on.
+    world.owns(ABC, "RFID", CARD, "another contract").await;
+    pole.event(30, "tx", 1, "Updated", None, 4000).await;
+    world.bill().await;
+    assert_eq!(world.the_cdr().state, CdrState::Queued);
+}
+
+/// What comes late is billed by the price of its day.
+#[tokio::test]
+async fn a_correction_is_billed_by_the_price_of_its_day() {
+    let old = TARIFFS.replace("\"last_updated\"", "\"end_date_time\":\"2026-11-25T00:00:00Z\",\"last_updated\"");
+    let new = TARIFFS.replace("\"last_updated\"", "\"start_date_time\":\"2026-11-25T00:00:00Z\",\"last_updated\"").replace("0.40", "0.90");
+    let both = format!("{},{}", &old[..old.len() - 1], &new[1..]);
+    let world = World::with(recipients(), SITES, &both);
+    world.owns(ABC, "RFID", CARD, "c").await;
+    billed_too_early(&world, CARD).await;
+    the_end_comes(&world, 11_000).await;
+    Pole::new(&world, "CS-1", Version::V16).charges(CARD, 24 * 60, 10_000).await;
+    world.bill().await;
+    let totals: Vec<_> = world.cdrs().iter().map(|row| Entry::of(row).total_excl_vat.unwrap()).collect();
+    assert_eq!(totals, ["1.3", "-1.3", "4.5", "9.5"]);
+}
+
+#[tokio::test]
+async fn what_nobody_has_seen_is_replaced() {
+    let world = World::new();
+    billed_too_early(&world, "04C0FFEE").await;
+    the_end_comes(&world, 9000).await;
+    let rows = world.cdrs();
+    let fates: Vec<_> = rows.iter().map(|row| (row.state, Entry::of(row).energy_kwh.unwrap())).collect();
+    assert_eq!(fates, [(CdrState::Discarded, "2".to_owned()), (CdrState::Quarantined, "8".to_owned())]);
+    // An operator's word stands, whatever comes after it.
+    discard(&world.custody, &rows[1].id).unwrap();
+    the_end_comes(&world, 9500).await;
+    assert_eq!(world.cdrs().len(), 2);
+}
+
+#[tokio::test]
+async fn an_old_emsp_is_corrected_by_hand() {
+    let world = World::new();
+    world.owns(OLD, "RFID", CARD, "c").await;
+    billed_too_early(&world, CARD).await;
+    the_end_comes(&world, 9000).await;
+    let rows = world.cdrs();
+    assert_eq!((rows[0].state, rows[0].owner.as_deref()), (CdrState::Queued, Some(OLD)));
+    assert_eq!(
+        (rows[1].state, rows[1].owner.as_deref(), rows[1].why.as_deref()),
+        (CdrState::Quarantined, None, Some("needs_manual_credit"))
+    );
+    let mut outcomes = Vec::new();
+    world.office().release_all(None, LATER, &mut |_, outcome| outcomes.push(outcome)).unwrap();
+    assert_eq!(outcomes, [Err(Held::ByHand)], "not by the dozen");
+    // And it changes once more: still by hand.
+    Pole::new(&world, "CS-2", Version::V201).event(90, "tx", 3, "Ended", None, 9500).await;
+    world.bill().await;
+    let fates: Vec<_> = world.cdrs().iter().map(|row| (row.state, Entry::of(row).energy_kwh.unwrap())).collect();
+    let (queued, discarded, held) = (CdrState::Queued, CdrState::Discarded, CdrState::Quarantined);
+    assert_eq!(fates, [(queued, "2".to_owned()), (discarded, "8".to_owned()), (held, "8.5".to_owned())]);
+    assert_eq!(world.office().release(&world.cdrs()[2].id, None, LATER).unwrap(), OLD);
+}
+
+#[tokio::test]
+async fn a_correction_after_the_agreement_ended_is_held_whole() {
+    let mut world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    billed_too_early(&world, CARD).await;
+    let mut ended = recipients();
+    ended[1].valid[1] = Some("2026-11-25".to_owned());
+    world.renew(ended, SITES);
+    the_end_comes(&world, 9000).await;
+    let rows = world.cdrs();
+    assert_eq!(rows.iter().map(|row| row.state).collect::<Vec<_>>(), [CdrState::Queued, CdrState::Quarantined, CdrState::Quarantined]);
+    assert!(rows[1..].iter().all(|row| row.why.as_deref() == Some("no_agreement") && row.owner.is_none()));
+    world.renew(recipients(), SITES);
+    let mut released = 0;
+    world.office().release_all(None, LATER, &mut |_, outcome| released += usize::from(outcome.as_deref() == Ok(ABC))).unwrap();
+    assert_eq!(released, 2);
+    let rows = world.cdrs();
+    assert_eq!(body(&rows[1])["credit_reference_id"], rows[0].id);
+    assert_eq!(body(&rows[1])["cdr_token"], body(&rows[0])["cdr_token"]);
+}

@@ -1,0 +1,235 @@
+//! Who gets what: owners, agreements, what is held, and what an operator does.
+
+use crate::world::*;
+use sluis::billing::NoCredit;
+use sluis::billing::office::{Entry, Held, discard, list, retry};
+use sluis::clock::Timestamp;
+use sluis::ocpp::Version;
+use sluis::store::{CdrState, Op};
+use std::collections::BTreeSet;
+
+#[tokio::test]
+async fn sessions_of_all_versions_become_cdrs_in_their_owners_version() {
+    let world = World::new();
+    for (owner, card) in [(OLD, "04111111111111"), (ABC, "04222222222222"), (NEW, "04333333333333")] {
+        world.owns(owner, "RFID", card, &format!("contract of {owner}")).await;
+    }
+    let stations = [("CS-1", Version::V16), ("CS-2", Version::V201), ("CS-3", Version::V21)];
+    for (name, version) in stations {
+        let mut pole = Pole::new(&world, name, version);
+        for (n, card) in ["04111111111111", "04222222222222", "04333333333333"].into_iter().enumerate() {
+            pole.charges(card, 60 * n as i64, 10_000).await;
+        }
+    }
+    world.bill().await;
+    let rows = world.in_state(CdrState::Queued);
+    assert_eq!(rows.len(), 9);
+    for row in &rows {
+        let body = body(row);
+        let (owner, code) = (row.owner.as_deref().unwrap(), row.code.as_deref().unwrap());
+        let version = [(OLD, "2.1.1"), (ABC, "2.2.1"), (NEW, "2.3.0")].into_iter().find(|(name, _)| *name == owner).unwrap().1;
+        assert_eq!(draft(row).version.as_deref(), Some(version));
+        assert_eq!(body["id"], row.id);
+        assert_eq!(body["total_energy"].to_string(), "10");
+        let total = match version {
+            "2.1.1" => &body["total_cost"],
+            "2.2.1" => &body["total_cost"]["excl_vat"],
+            _ => &body["total_cost"]["before_taxes"],
+        };
+        assert_eq!(total.to_string().trim_end_matches('0'), "4.5", "{owner}");
+        if version == "2.1.1" {
+            assert!(body["auth_id"] == code || body["auth_id"] == draft(row).token.unwrap().contract_id, "{body}");
+        } else {
+            assert_eq!(body["cdr_token"]["uid"], code);
+            assert_eq!(body["cdr_token"]["country_code"], owner[..2]);
+            assert_eq!(body["cdr_token"]["party_id"], owner[3..]);
+            assert_ne!(body["cdr_token"]["contract_id"], code, "the contract is known");
+        }
+        assert_eq!(code.len(), 31);
+    }
+    let ids: BTreeSet<_> = rows.iter().map(|row| &row.session).collect();
+    assert_eq!(ids.len(), 9);
+    // A card has one code in its owner's domain, in whatever version its station speaks.
+    let of =
+        |owner: &str| rows.iter().filter(|row| row.owner.as_deref() == Some(owner)).map(|row| row.code.clone()).collect::<BTreeSet<_>>();
+    assert_eq!((of(OLD).len(), of(ABC).len(), of(NEW).len()), (1, 1, 1));
+    assert!(of(OLD).is_disjoint(&of(ABC)) && of(ABC).is_disjoint(&of(NEW)));
+}
+
+/// What became of one session of a card: owner or the reason why it is held.
+async fn fate(world: &World, card: &str) -> String {
+    let before: BTreeSet<String> = world.cdrs().into_iter().map(|row| row.id).collect();
+    let mut pole = Pole::new(world, "CS-2", Version::V201);
+    pole.event(before.len() as i64 * 60, &format!("t-{}", before.len()), 0, "Started", Some(card).filter(|c| !c.is_empty()), 0).await;
+    pole.event(before.len() as i64 * 60 + 30, &format!("t-{}", before.len()), 1, "Ended", None, 9000).await;
+    world.bill().await;
+    let row = world.cdrs().into_iter().find(|row| !before.contains(&row.id)).unwrap();
+    assert_eq!(row.state == CdrState::Queued, row.owner.is_some() && row.body.is_some() && row.code.is_some());
+    row.owner.or(row.why).unwrap()
+}
+
+#[tokio::test]
+async fn an_owner_is_known_by_token_provider_or_range_and_never_guessed() {
+    let world = World::new();
+    world.owns(OLD, "RFID", CARD, "NL-ABC-C1").await;
+    world.owns(NEW, "RFID", "04 99 99 99", "c").await;
+    world.owns(ABC, "RFID", "04999999", "c").await;
+    world.owns(NEW, "APP_USER", "WEB-A7", "c").await;
+    assert_eq!(fate(&world, CARD).await, OLD, "the token says so, whatever its contract's provider is");
+    assert_eq!(fate(&world, "04a1b2c3d4e5f6").await, OLD, "in any spelling");
+    assert_eq!(fate(&world, "04999999").await, "ambiguous_owner", "two e-MSPs have a token of it");
+    assert_eq!(fate(&world, "NLABCC12345678").await, ABC, "the provider in an eMAID");
+    assert_eq!(fate(&world, "DE-NEW-C12345678-X").await, NEW, "with separators and check digit");
+    assert_eq!(fate(&world, "FRXYZC12345678").await, "unknown_owner", "a provider without an entry");
+    assert_eq!(fate(&world, "04AB12CD34EF56").await, ABC, "a range");
+    assert_eq!(fate(&world, "04ABCD12").await, "ambiguous_owner", "two ranges");
+    assert_eq!(fate(&world, "04C0FFEE").await, "unknown_owner");
+    assert_eq!(fate(&world, "WEB-A1").await, ABC, "the central system's own identifier, by a range");
+    assert_eq!(fate(&world, "WEB-A7").await, NEW, "by a token");
+    assert_eq!(fate(&world, "WEB-B1").await, "unknown_owner");
+    assert_eq!(fate(&world, "").await, "no_token");
+    let held = world.in_state(CdrState::Quarantined);
+    assert!(held.iter().all(|row| row.owner.is_none() && row.body.is_none() && row.code.is_none()), "nobody can pull what is held");
+}
+
+#[tokio::test]
+async fn what_has_no_place_no_price_or_no_energy_is_held_or_not_billed() {
+    let mut world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    Pole::new(&world, "CS-9", Version::V16).charges(CARD, 0, 5000).await;
+    Pole::new(&world, "CS-1", Version::V16).charges(CARD, 0, 99).await;
+    Pole::new(&world, "CS-F", Version::V16).charges(CARD, 0, 5000).await;
+    world.bill().await;
+    let rows = world.cdrs();
+    assert_eq!(rows.len(), 2, "too little is not billed");
+    assert_eq!((rows[0].state, rows[0].why.as_deref()), (CdrState::Quarantined, Some("unknown_site")));
+    assert_eq!(Entry::of(&rows[0]).location, "CS-9");
+    assert_eq!((rows[1].state, body(&rows[1])["total_cost"]["excl_vat"].to_string().as_str()), (CdrState::Queued, "0"), "a free site");
+    // The site becomes known.
+    assert_eq!(world.office().release(&rows[0].id, None, LATER).unwrap_err(), Held::Unbilled("unknown_site"));
+    world.renew(recipients(), &SITES.replace("CS-H", "CS-9"));
+    assert_eq!(world.office().release(&rows[0].id, None, LATER).unwrap(), ABC);
+    let released = &world.cdrs()[0];
+    assert_eq!(body(released)["cdr_location"]["id"], "LOCH");
+    assert_eq!(body(released)["total_energy"].to_string(), "5");
+    assert_eq!(draft(released).cdr.unwrap().id, released.id);
+}
+
+#[tokio::test]
+async fn an_agreement_that_is_over_holds_and_one_that_is_renewed_releases() {
+    let mut world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    pole.charges(CARD, 0, 5000).await;
+    let next_year = Timestamp(TEN + 60 * 86_400_000);
+    world.bill_at(next_year).await;
+    let row = world.the_cdr();
+    assert_eq!((row.state, row.owner.as_deref(), row.why.as_deref()), (CdrState::Quarantined, None, Some("no_agreement")));
+    assert_eq!(world.office().release(&row.id, None, next_year).unwrap_err(), Held::NoAgreement);
+    assert_eq!(world.office().release(&row.id, Some(party(ABC)), next_year).unwrap_err(), Held::NoAgreement, "nor by decision");
+    assert_eq!(world.office().release(&row.id, Some(party("NL-XXX")), next_year).unwrap_err(), Held::NoAgreement, "nor to a stranger");
+    let mut renewed = recipients();
+    renewed[1].valid[1] = Some("2027-12-31".to_owned());
+    world.renew(renewed, SITES);
+    assert_eq!(world.office().release(&row.id, None, next_year).unwrap(), ABC);
+    let row = world.the_cdr();
+    assert_eq!((row.state, row.owner.as_deref(), row.updated), (CdrState::Queued, Some(ABC), next_year));
+    assert_eq!(body(&row)["last_updated"], next_year.rfc3339(), "whoever pulls by last_updated finds it");
+    assert_eq!(world.office().release(&row.id, None, next_year).unwrap_err(), Held::NotQuarantined);
+}
+
+#[tokio::test]
+async fn an_operator_releases_decides_discards_credits_and_retries() {
+    let world = World::new();
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    for (n, card) in ["04C0FFEE", "04C0FFEF", "04C0FFF0", "04C0FFF1"].into_iter().enumerate() {
+        pole.charges(card, 60 * n as i64, 5000).await;
+    }
+    world.bill().await;
+    let ids: Vec<String> = world.cdrs().into_iter().map(|row| row.id).collect();
+    assert_eq!(world.in_state(CdrState::Quarantined).len(), 4);
+    let office = world.office();
+    // A token arrives.
+    assert_eq!(office.release(&ids[0], None, LATER).unwrap_err(), Held::Unowned("unknown_owner"));
+    world.owns(NEW, "RFID", "04C0FFEE", "c").await;
+    let mut outcomes = Vec::new();
+    office.release_all(Some(party(ABC)), LATER, &mut |_, outcome| outcomes.push(outcome)).unwrap();
+    let unknown = Err(Held::Unowned("unknown_owner"));
+    assert_eq!(outcomes, [Err(Held::Another), unknown.clone(), unknown.clone(), unknown.clone()], "--all with --emsp assigns nothing");
+    outcomes.clear();
+    office.release_all(None, LATER, &mut |_, outcome| outcomes.push(outcome)).unwrap();
+    assert_eq!(outcomes, [Ok(NEW.to_owned()), unknown.clone(), unknown.clone(), unknown]);
+    // The operator decides.
+    assert_eq!(office.release(&ids[1], Some(party(ABC)), LATER).unwrap(), ABC);
+    let row = world.custody.store().cdr(&ids[1]).unwrap().unwrap();
+    let card = world.code("04C0FFEF").await;
+    let told = world.custody.vault.owned_by(&card, party(ABC)).unwrap().unwrap();
+    assert_eq!(row.code, Some(told.uid.to_string()));
+    assert_eq!(body(&row)["cdr_token"]["type"], "RFID");
+    // Discard.
+    assert_eq!(discard(&world.custody, "no such").unwrap_err(), Held::NoSuchCdr);
+    assert_eq!(discard(&world.custody, &ids[1]).unwrap_err(), Held::Sent);
+    discard(&world.custody, &ids[2]).unwrap();
+    discard(&world.custody, &ids[2]).unwrap();
+    assert_eq!(office.release(&ids[2], Some(party(ABC)), LATER).unwrap_err(), Held::NotQuarantined);
+    // Credit.
+    assert_eq!(office.credit(&ids[3], LATER).unwrap_err(), Held::NoCredit(NoCredit::NotSent));
+    assert_eq!(office.credit(&ids[1], LATER).unwrap(), format!("{}-C", ids[1]));
+    assert_eq!(office.credit(&ids[1], LATER).unwrap_err(), Held::NoCredit(NoCredit::Twice));
+    assert_eq!(office.credit(&format!("{}-C", ids[1]), LATER).unwrap_err(), Held::NoCredit(NoCredit::Credit));
+    let credit = world.custody.store().cdr(&format!("{}-C", ids[1])).unwrap().unwrap();
+    let (before, after) = (body(&row), body(&credit));
+    assert_eq!((&after["credit"], &after["credit_reference_id"]), (&serde_json::json!(true), &before["id"]));
+    assert_eq!(after["cdr_token"], before["cdr_token"], "both live or die together");
+    assert_eq!(after["total_cost"]["excl_vat"].to_string().trim_end_matches('0'), "-2.5");
+    assert_eq!(Entry::of(&credit).total_excl_vat.as_deref(), Some("-2.5"));
+    office.release(&ids[3], Some(party(OLD)), LATER).unwrap();
+    assert_eq!(office.credit(&ids[3], LATER).unwrap_err(), Held::NoCredit(NoCredit::OldOcpi));
+    // Retry.
+    assert_eq!(retry(&world.custody, &ids[3]).unwrap_err(), Held::NotRefused);
+    let refuse = Op::CdrMove { id: ids[3].clone(), from: CdrState::Queued, to: CdrState::Refused, tries: 3 };
+    world.custody.store().commit(vec![refuse]).await.unwrap();
+    retry(&world.custody, &ids[3]).unwrap();
+    assert_eq!(world.custody.store().cdr(&ids[3]).unwrap().unwrap().state, CdrState::Queued);
+    let mut listed = Vec::new();
+    list(&world.custody, CdrState::Queued, Some(ABC), &mut |row| {
+        listed.push(row.id.clone());
+        true
+    })
+    .unwrap();
+    assert_eq!(listed, [ids[1].clone(), format!("{}-C", ids[1])]);
+    let counts = world.custody.store().cdr_counts().unwrap();
+    let all = world.cdrs();
+    assert!(counts.iter().all(|(state, n)| *n == all.iter().filter(|row| row.state == *state).count() as u64), "{counts:?}");
+}
+
+#[tokio::test]
+async fn two_emsps_find_no_common_name_for_one_card_or_one_home() {
+    let mut world = World::new();
+    world.renew(
+        recipients(),
+        &SITES.replace(",tariff\n", ",tariff,home\n").replace(",T1\n", ",T1,true\n").replace("_PHASE,\n", "_PHASE,,true\n"),
+    );
+    Pole::new(&world, "CS-H", Version::V201).charges("04C0FFEE", 0, 5000).await;
+    Pole::new(&world, "CS-H", Version::V201).charges("04C0FFEE", 60, 6000).await;
+    world.bill().await;
+    let ids: Vec<String> = world.cdrs().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids.len(), 2);
+    for (id, owner) in ids.iter().zip([ABC, NEW]) {
+        world.office().release(id, Some(party(owner)), LATER).unwrap();
+    }
+    // All that is in one and in the other, but what is said of every CDR of the operator.
+    let words = |row: usize| {
+        let body = world.cdrs()[row].body.clone().unwrap();
+        assert!(!body.contains("Kerkstraat") && !body.contains("52.01150") && !body.contains("LOCH"), "{body}");
+        body.split('"').filter(|word| word.len() > 7).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let common: Vec<String> = words(0).intersection(&words(1)).cloned().collect();
+    let dull = |word: &String| {
+        word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            || word.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
+    };
+    let telling: Vec<&String> = common.iter().filter(|word| !dull(word) || word.starts_with('Z')).collect();
+    // The tariff's date, the moment of release, and the place to the nearest tenth of a degree.
+    assert_eq!(telling, ["2026-01-01T00:00:00Z", "2026-12-01T10:00:00Z", "4.700000", "52.000000"]);
+}
