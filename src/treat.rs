@@ -893,9 +893,9 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             Text::Name { max, .. } if content.chars().count() > *max as usize || !is_plain_name(content) => Withheld,
             Text::Name { given: true, .. } => self.keep_given(span),
             Text::Name { .. } => keep(!self.memory.watch.knows(content)),
-            // The central system knows what it chose; a card number it did not choose here.
+            // The central system knows what it chose; what it did not choose may be a number like any other.
             Text::Given { max } if content.chars().count() > *max as usize => Withheld,
-            Text::Given { .. } if text::has_card(content) && !text::is_random_uuid(content) => Withheld,
+            Text::Given { .. } if text::is_identifier_like_in_groups(content) && !text::is_random_uuid(content) => Withheld,
             Text::Given { .. } => self.keep_given(span),
             Text::Scrub => {
                 let clean = text::scrub(content, |word| self.memory.watch.knows(word));

@@ -302,14 +302,14 @@ fn dates_and_long_words_in_names_are_no_identifiers() {
 /// Bills of 2.1 name tariffs, and a tariff with a year in its name looked like a contract.
 #[test]
 fn the_id_that_the_central_system_gave_a_tariff_comes_back() {
-    for tariff in ["AC-standard-2026", "NL22KW20261101", "6f1c2d34-9a7b-4c1e-8f20-0d1e2f3a4b5c"] {
+    for tariff in ["AC-standard-2026", "NL-night-rate-24", "6f1c2d34-9a7b-4c1e-8f20-0d1e2f3a4b5c"] {
         let mut lock = Lock::new(Version::V21);
         lock.csms_sends(r#"[2,"g","GetTariffs",{"evseId":1}]"#);
         let tariffs =
             format!(r#"[3,"g",{{"status":"Accepted","tariffAssignments":[{{"tariffId":"{tariff}","tariffKind":"DefaultTariff"}}]}}]"#);
         assert_eq!(lock.station_sends(&tariffs), tariffs);
     }
-    for planted in [CARD, "tx-04A2B3C4D5E6F7-1", "04:A2:B3:C4", "ftp://h/04A2B3C4D5E6F7.log"] {
+    for planted in ["NL-TNM-C00122045-K", "NLTNMC00122045", CARD, "tx-04A2B3C4D5E6F7-1", "04:A2:B3:C4", "ftp://h/04A2B3C4D5E6F7.log"] {
         let mut lock = Lock::new(Version::V21);
         lock.csms_sends(r#"[2,"g","GetTariffs",{"evseId":1}]"#);
         let tariffs =

@@ -164,7 +164,7 @@ fn words(spec: &FieldSpec, decision: Decision, to: Side, enabled: Purposes) -> (
         ("ref" | "hash", false) => "passes; a code of ours is restored",
         ("hash", true) => "passes if it is a digest, else a code",
         ("name" | "label" | "instance", true) => "passes unless it looks like an identifier",
-        ("given", true) => "passes unless a part of it is a card number",
+        ("given", true) => "passes unless a part of it is a card or contract number",
         ("text", true) => "scrubbed of anything shaped like an identifier",
         ("component" | "variable" | "key", true) => "passes if the standard has it",
         ("variable-value" | "key-value", _) => "as the table of variables says",

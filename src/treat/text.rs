@@ -179,15 +179,15 @@ pub(crate) fn is_random_uuid(text: &str) -> bool {
 /// Whether a technical name has a part that could be an identifier: eight or more letters and digits in a row of which two are
 /// digits (unless a date), a whole card number in hexadecimal, hexadecimal pairs with separators, an address of any kind.
 pub(crate) fn is_identifier_like(text: &str) -> bool {
-    has_number(text, false)
+    has_identifier(text, false)
 }
 
-/// Whether a text has a part that could be a card number, an address, or anything but ASCII: less careful than [`is_identifier_like`].
-pub(crate) fn has_card(text: &str) -> bool {
-    has_number(text, true)
+/// The same, but a contract number only in its own groups: `AC-standard-2026` has as many letters and digits as one.
+pub(crate) fn is_identifier_like_in_groups(text: &str) -> bool {
+    has_identifier(text, true)
 }
 
-fn has_number(text: &str, of_card: bool) -> bool {
+fn has_identifier(text: &str, in_groups: bool) -> bool {
     if text.contains('@') || text.contains("://") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return true;
     }
@@ -196,7 +196,7 @@ fn has_number(text: &str, of_card: bool) -> bool {
     for run in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|r| !r.is_empty()) {
         let digits = run.bytes().filter(u8::is_ascii_digit).count();
         let hex = run.bytes().all(|b| b.is_ascii_hexdigit());
-        if run.len() >= SHORTEST_CARD && digits >= 2 && !of_card && !is_date(run) {
+        if run.len() >= SHORTEST_CARD && digits >= 2 && !is_date(run) {
             return true;
         }
         if hex && matches!(run.len(), 8 | 14 | 20) && !is_date(run) {
@@ -220,8 +220,13 @@ fn has_number(text: &str, of_card: bool) -> bool {
         return true;
     }
     // NL-ABC-123456789: a contract number in its groups.
-    !of_card
-        && matches!(bare.len(), 14 | 15)
+    let mut letters = 0;
+    let mut apart = text.bytes().filter(|b| {
+        letters += usize::from(b.is_ascii_alphanumeric());
+        !b.is_ascii_alphanumeric() && !matches!(letters, 2 | 5 | 14)
+    });
+    matches!(bare.len(), 14 | 15)
+        && !(in_groups && apart.next().is_some())
         && bare[..2].iter().all(u8::is_ascii_alphabetic)
         && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4
 }
