@@ -207,9 +207,7 @@ pub fn main() -> ExitCode {
 
 fn check(options: Options) -> Result<(), ExitCode> {
     let config = options.config()?;
-    let Some(upstream) = &config.upstream else { return Err(told(&["upstream.url: is missing (or --upstream)".to_owned()])) };
-    crate::serve::dialler(upstream).map_err(|why| told(&[why]))?;
-    crate::serve::desk(&config).map_err(|mistakes| told(&mistakes))?;
+    crate::serve::Ready::read(&config).map_err(|mistakes| told(&mistakes))?;
     print("the configuration is fine\n");
     if config.allow_plaintext {
         print("note: allow_plaintext is set, which is reported as non-compliant\n");

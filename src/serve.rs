@@ -74,10 +74,7 @@ impl Serving {
     /// [`StartError`]; nothing is left bound or locked.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
-        let upstream =
-            config.upstream.as_ref().ok_or_else(|| StartError::Config(vec!["upstream.url: is missing (or --upstream)".to_owned()]))?;
-        let upstream = dialler(upstream).map_err(|why| StartError::Config(vec![why]))?;
-        let desk = desk(config).map_err(StartError::Config)?;
+        let Ready { upstream, desk } = Ready::read(config).map_err(StartError::Config)?;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
@@ -193,6 +190,30 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Sta
 /// All mistakes, each with its key and file.
 pub fn desk(config: &Config) -> Result<Option<Desk>, Vec<String>> {
     config.billing.as_ref().map(|billing| Desk::open(billing, config.recipients())).transpose()
+}
+
+/// What the files that a configuration names say.
+pub struct Ready {
+    /// The way to the central system.
+    pub upstream: Upstream,
+    /// By what sessions are billed; `None` where there is no billing.
+    pub desk: Option<Desk>,
+}
+
+impl Ready {
+    /// Reads CA certificates, site register, tariffs and token files.
+    ///
+    /// # Errors
+    /// All mistakes at once, each with its key and, where there is one, its file.
+    pub fn read(config: &Config) -> Result<Self, Vec<String>> {
+        let upstream = config.upstream.as_ref().ok_or_else(|| "upstream.url: is missing (or --upstream)".to_owned()).and_then(dialler);
+        let desk = desk(config);
+        let tokens = Directory::mistakes(config);
+        match (upstream, desk) {
+            (Ok(upstream), Ok(desk)) if tokens.is_empty() => Ok(Self { upstream, desk }),
+            (upstream, desk) => Err(upstream.err().into_iter().chain(desk.err().into_iter().flatten()).chain(tokens).collect()),
+        }
+    }
 }
 
 /// How many days rows are kept.

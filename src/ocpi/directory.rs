@@ -52,6 +52,17 @@ impl Directory {
         Self { peers, configured, csms }
     }
 
+    /// What is wrong with the token files that a configuration names, all of them, each by its key.
+    pub fn mistakes(config: &Config) -> Vec<String> {
+        let emsps = config.emsps.iter().enumerate().flat_map(|(number, emsp)| {
+            let files = [("token_file", &emsp.token_file), ("their_token_file", &emsp.their_token_file)];
+            files.map(|(key, file)| (format!("emsp[{number}].{key}"), file.as_deref()))
+        });
+        let csms = config.ocpi.as_ref().and_then(|ocpi| ocpi.csms.as_ref()).map(|(_, file)| file.as_path());
+        let all = emsps.chain([("ocpi.csms_token_file".to_owned(), csms)]);
+        all.filter_map(|(key, file)| token(file?).err().map(|why| format!("{key}: {why}"))).collect()
+    }
+
     /// The directory that a configuration describes.
     ///
     /// # Errors

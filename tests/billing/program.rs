@@ -110,9 +110,12 @@ fn mistakes_in_registers_are_told_before_anything_is_bound() {
     std::fs::write(world.dir.path().join("sites.csv"), SITES.replace("CS-2,*", "CS-2,x")).unwrap();
     std::fs::write(world.dir.path().join("tariffs.json"), "[{\"id\":\"secret-4711\"}]").unwrap();
     drop(world.custody);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\n[[emsp]]\nparty = \"NL-NIL\"\nagreement = \"x\"\ntoken_file = \"no/such/file\"\n").unwrap();
     for command in ["check", "serve"] {
         let (status, _, err) = sluis(&config, &[command]);
         assert_eq!(status, Some(78), "{err}");
+        assert!(err.contains("].token_file: cannot be read"), "a file of another kind is told at the same time: {err}");
         assert!(err.contains("billing.sites: ") && err.contains("sites.csv: line 3") && err.contains("billing.tariffs: "), "{err}");
         assert!(!err.contains("4711"), "{err}");
     }
