@@ -256,7 +256,8 @@ fn billing(reader: &mut Reader<'_>) -> Option<BillingConfig> {
     let tariffs = reader.text("billing.tariffs", None).map(PathBuf::from);
     let settle = Duration::from_secs(60 * reader.number("billing.settle_minutes", 15, 0, 10_080));
     let max_age = Duration::from_secs(3600 * reader.number("billing.max_age_hours", 48, 1, 1440));
-    let keep_days = reader.number("billing.keep_days", 400, 1, 4000);
+    // A start that a station repeats after its session was forgotten would be billed again: a quarter of a year offline is longer than stations keep.
+    let keep_days = reader.number("billing.keep_days", 400, 92, 4000);
     let least_wh = reader.number("billing.least_wh", 1, 0, 1_000_000);
     let cpo = party.as_deref().map(Party::parse);
     // Told here once, for CDRs and the OCPI surface alike.
