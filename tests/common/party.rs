@@ -33,7 +33,7 @@ pub enum Say {
 impl Say {
     pub fn ocpi(status: u16, code: u16, data: Value) -> Self {
         let envelope =
-            json!({"data": data, "status_code": code, "status_message": "secret message 4711", "timestamp": "2026-11-24T10:00:00Z"});
+            json!({"data": data, "status_code": code, "status_message": "secret message quagga", "timestamp": "2026-11-24T10:00:00Z"});
         Self::Http(status, vec![("content-type", "application/json".into())], envelope.to_string().into_bytes())
     }
 
