@@ -40,7 +40,8 @@ pub struct Bill {
     pub end: Timestamp,
     /// Energy in kWh, at most four decimals, rounded down.
     pub energy_kwh: Decimal,
-    /// From start to end in hours, at most four decimals: the sum of time charging and not charging, each rounded down.
+    /// From start to end in hours, at most four decimals, rounded down; where time has a price, the sum of time charging and not charging,
+    /// each rounded down.
     pub total_time_h: Decimal,
     /// Of which not charging.
     pub parking_time_h: Decimal,
@@ -145,12 +146,12 @@ pub fn bill(session: &ChargingSession, terms: &Terms<'_>) -> Result<Bill, Unbill
         })
         .collect();
     let idle: i64 = course.idle.iter().map(|(from, to)| to - from).sum();
-    let parking_time_h = hours(idle);
+    let (lasted, parking_time_h) = (course.end - course.start, hours(idle));
     Ok(Bill {
         start: begun,
         end: Timestamp(course.end * 1000),
         energy_kwh: kwh(course.energy),
-        total_time_h: parking_time_h + hours(course.end - course.start - idle),
+        total_time_h: if timed { parking_time_h + hours(lasted - idle) } else { hours(lasted) },
         parking_time_h,
         currency: terms.tariff.map_or(terms.currency, |tariff| &tariff.currency).to_owned(),
         tariff,
