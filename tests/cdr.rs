@@ -198,7 +198,7 @@ fn compare(session: &ChargingSession, tariff: &TestTariff, zone: Tz) -> Result<(
 
     prop_assert_eq!(bill.energy_kwh, Decimal::from_i128_with_scale(expected.energy, 4).normalize());
     let hours = |seconds: i64| Decimal::new(seconds * 10_000 / 3600, 4);
-    prop_assert_eq!(bill.parking_time_h, hours(expected.parking_seconds));
+    prop_assert_eq!(bill.parking_time_h, if bill.timed { hours(expected.parking_seconds) } else { Decimal::ZERO });
     let whole = hours(expected.parking_seconds + expected.charging_seconds);
     let parts = hours(expected.parking_seconds) + hours(expected.charging_seconds);
     prop_assert_eq!(bill.total_time_h, if bill.timed { parts } else { whole });

@@ -43,7 +43,7 @@ pub struct Bill {
     /// From start to end in hours, at most four decimals, rounded down; where time has a price, the sum of time charging and not charging,
     /// each rounded down.
     pub total_time_h: Decimal,
-    /// Of which not charging.
+    /// Of which not charging; nothing where time has no price, for then it is not told.
     pub parking_time_h: Decimal,
     /// ISO 4217.
     pub currency: String,
@@ -146,7 +146,8 @@ pub fn bill(session: &ChargingSession, terms: &Terms<'_>) -> Result<Bill, Unbill
         })
         .collect();
     let idle: i64 = course.idle.iter().map(|(from, to)| to - from).sum();
-    let (lasted, parking_time_h) = (course.end - course.start, hours(idle));
+    let lasted = course.end - course.start;
+    let parking_time_h = if timed { hours(idle) } else { Decimal::ZERO };
     Ok(Bill {
         start: begun,
         end: Timestamp(course.end * 1000),

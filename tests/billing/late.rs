@@ -176,3 +176,17 @@ async fn a_number_that_is_given_again_in_the_same_words_is_heard() {
     let readings: Vec<usize> = world.cdrs().iter().map(|row| draft(row).session.readings.len()).collect();
     assert_eq!(readings, [3, 3]);
 }
+
+/// A reading that comes late shows that the vehicle was full after half an hour: where time has no price, nobody is told of it.
+#[tokio::test]
+async fn idling_that_becomes_known_late_and_has_no_price_is_no_reason_for_a_credit() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-2", Version::V201);
+    pole.event(0, "tx", 0, "Started", Some(CARD), 1000).await;
+    pole.event(60, "tx", 2, "Ended", None, 9000).await;
+    world.bill().await;
+    pole.event(30, "tx", 1, "Updated", None, 9000).await;
+    world.bill().await;
+    assert_eq!(world.the_cdr().state, CdrState::Queued);
+}
