@@ -10,8 +10,9 @@
 //!
 //! - A session is billed from the beginning of the transaction, also if the driver was authorised later, and the one who started it pays.
 //! - Without a stop it is billed up to the last reading.
-//! - The register counts before intervals, and `meterStart` and `meterStop` of 1.6 before readings between them. What was taken across a fall
-//!   or a leap of the register is not billed; a single value that its neighbours contradict is left out.
+//! - The register counts before intervals, and `meterStart` and `meterStop` of 1.6 before readings between them, which are left out where they
+//!   are of another register. What was taken across a fall or a leap of the register is not billed, nor from a `meterStart` of zero that stands
+//!   for a meter that was not known; a single value that its neighbours contradict is left out.
 //! - Only values of the outlet count (or without a place, which means the outlet), and none that is signed or of another unit.
 //! - Idle is what the station says (`chargingState`); where it says nothing, as in 1.6, the time between two readings that are the same.
 //! - An absurd time is replaced by the gateway's; so are both ends of a session whose clock was set on the way.

@@ -39,7 +39,7 @@ impl Journal {
     }
 
     /// Queues facts in the order of the calls and returns at once. A fact that is there already (same station, action, message id and
-    /// payload) is not stored twice, so a station's retry and our own are both safe.
+    /// payload; of an answer also the time) is not stored twice, so a station's retry and our own are both safe.
     ///
     /// When the disk does not keep up and the queue is full, the facts stay in the ticket and are queued by [`Ticket::durable`], which then
     /// waits for room: await a connection's tickets in the order they were made.
@@ -50,7 +50,7 @@ impl Journal {
         let row = |fact: Fact| {
             Op::Append(JournalRow {
                 seq: 0,
-                fingerprint: fingerprint(station, &fact),
+                fingerprint: fingerprint(station, at, &fact),
                 station: station.to_owned(),
                 version: version.number().to_owned(),
                 at,
@@ -104,12 +104,16 @@ impl Ticket {
     }
 }
 
-/// The same for a retry, different for anything else. Lengths are absorbed too, so that no two facts give one text.
-fn fingerprint(station: &str, fact: &Fact) -> [u8; 16] {
+/// The same for a retry, different for anything else. Lengths are absorbed too, so that no two facts give one text. What the central system
+/// answers holds no time of its own: both sides may count anew after a restart, and then the same words are of another transaction.
+fn fingerprint(station: &str, at: Timestamp, fact: &Fact) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in [station, fact.action, &fact.message_id, &fact.payload] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
+    }
+    if fact.action.ends_with("Response") {
+        hash.update(at.0.to_be_bytes());
     }
     let mut fingerprint = [0; 16];
     fingerprint.copy_from_slice(&hash.finalize()[..16]);

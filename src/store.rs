@@ -157,7 +157,7 @@ pub struct VaultRow {
 pub struct JournalRow {
     /// Its place in the journal, from 1, never used twice; 0 before it is stored.
     pub seq: u64,
-    /// SHA-256 over station, action, message id and payload, cut to 16 bytes: a retry has the same.
+    /// SHA-256 over station, action, message id and payload, and of an answer the time, cut to 16 bytes: a retry has the same.
     pub fingerprint: [u8; 16],
     /// The charging station.
     pub station: String,

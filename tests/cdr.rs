@@ -198,8 +198,10 @@ fn compare(session: &ChargingSession, tariff: &TestTariff, zone: Tz) -> Result<(
 
     prop_assert_eq!(bill.energy_kwh, Decimal::from_i128_with_scale(expected.energy, 4).normalize());
     let hours = |seconds: i64| Decimal::new(seconds * 10_000 / 3600, 4);
-    prop_assert_eq!(bill.parking_time_h, hours(expected.parking_seconds));
-    prop_assert_eq!(bill.total_time_h, hours(expected.parking_seconds) + hours(expected.charging_seconds));
+    prop_assert_eq!(bill.parking_time_h, if bill.timed { hours(expected.parking_seconds) } else { Decimal::ZERO });
+    let whole = hours(expected.parking_seconds + expected.charging_seconds);
+    let parts = hours(expected.parking_seconds) + hours(expected.charging_seconds);
+    prop_assert_eq!(bill.total_time_h, if bill.timed { parts } else { whole });
     let [energy, fixed, parking, time] = expected.costs;
     assert_money("energy", bill.costs.energy, energy)?;
     assert_money("fixed", bill.costs.fixed, fixed)?;
@@ -387,6 +389,14 @@ fn a_period_begins_only_where_the_price_changes() {
     // All had been taken by half past ten: the night's price concerns nobody.
     session.readings[1].at = at("2026-06-05T20:30:00Z");
     assert_eq!(price(day_and_night, &session).unwrap().periods.len(), 1);
+}
+
+/// Nothing is told of charging and idling then, and a session of an hour lasted an hour.
+#[test]
+fn where_time_has_no_price_a_session_lasted_from_its_start_to_its_end() {
+    let energy = r#""elements":[{"price_components":[{"type":"ENERGY","price":0.25,"step_size":1}]}]"#;
+    let bill = price(energy, &minutes("2026-06-05T10:00:00Z", 28, 32, 4000)).unwrap();
+    assert_eq!((bill.total_time_h, bill.timed), (Decimal::ONE, false));
 }
 
 #[test]

@@ -216,6 +216,25 @@ async fn a_poisonous_cdr_is_set_aside_and_the_rest_flows() {
     assert_eq!(world.disclosed("NL-AAG"), ids.into_iter().collect());
 }
 
+/// An e-MSP that moves its endpoint overnight answers as OCPI says; in the morning its CDRs are not an operator's business, one by one.
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_no_fault_of_the_cdrs() {
+    let world = World::new();
+    let (books, server) = books_of(|n, asked, books| match n {
+        0..30 => Say::ocpi([404, 405, 410][n % 3], 2000, Value::Null),
+        // That the token is not there is about the CDR.
+        _ if Books::id(asked) == "cdr-NL-AAN-00002" => Say::ocpi(404, 2004, Value::Null),
+        _ => books.accept(asked),
+    })
+    .await;
+    let ids = world.queue("NL-AAN", 0..4).await;
+    let delivering = world.start(&[emsp("NL-AAN", &server.url)]);
+    until("the rest arrives", || world.in_state(CdrState::Delivered, "NL-AAN") == 3).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(world.state(&ids[2]), CdrState::Refused);
+    assert_eq!(books.accepted(), [0, 1, 3].map(|n| ids[n].clone()));
+}
+
 #[tokio::test]
 async fn nothing_leaves_without_an_agreement_that_is_valid_today() {
     let world = World::new();

@@ -255,7 +255,8 @@ fn party(party: &Party) -> cdr::Party {
 
 fn read<T: Default>(key: &str, path: &Path, mistakes: &mut Vec<String>, parse: impl FnOnce(&str) -> Result<T, Vec<String>>) -> T {
     let text = std::fs::read_to_string(path).map_err(|error| vec![format!("cannot be read: {}", error.kind())]);
-    text.and_then(|text| parse(&text)).unwrap_or_else(|found| {
+    // Spreadsheets and some editors write a mark before the first character.
+    text.and_then(|text| parse(text.trim_start_matches('\u{feff}'))).unwrap_or_else(|found| {
         mistakes.extend(found.into_iter().map(|mistake| format!("{key}: {}: {mistake}", path.display())));
         T::default()
     })

@@ -40,9 +40,10 @@ pub struct Bill {
     pub end: Timestamp,
     /// Energy in kWh, at most four decimals, rounded down.
     pub energy_kwh: Decimal,
-    /// From start to end in hours, at most four decimals: the sum of time charging and not charging, each rounded down.
+    /// From start to end in hours, at most four decimals, rounded down; where time has a price, the sum of time charging and not charging,
+    /// each rounded down.
     pub total_time_h: Decimal,
-    /// Of which not charging.
+    /// Of which not charging; nothing where time has no price, for then it is not told.
     pub parking_time_h: Decimal,
     /// ISO 4217.
     pub currency: String,
@@ -145,12 +146,13 @@ pub fn bill(session: &ChargingSession, terms: &Terms<'_>) -> Result<Bill, Unbill
         })
         .collect();
     let idle: i64 = course.idle.iter().map(|(from, to)| to - from).sum();
-    let parking_time_h = hours(idle);
+    let lasted = course.end - course.start;
+    let parking_time_h = if timed { hours(idle) } else { Decimal::ZERO };
     Ok(Bill {
         start: begun,
         end: Timestamp(course.end * 1000),
         energy_kwh: kwh(course.energy),
-        total_time_h: parking_time_h + hours(course.end - course.start - idle),
+        total_time_h: if timed { parking_time_h + hours(lasted - idle) } else { hours(lasted) },
         parking_time_h,
         currency: terms.tariff.map_or(terms.currency, |tariff| &tariff.currency).to_owned(),
         tariff,

@@ -20,6 +20,12 @@ const MAX_SESSION: i64 = 10_000_000;
 const MAX_POWER: i64 = 4_000_000;
 /// What may be taken in no time at all, in Wh: for clocks that are off by five minutes.
 const NO_TIME: i64 = 333_000;
+/// What is believed of a start of zero that the readings after it are far from, in Wh in each hour: 500 kW, the fastest of the common stations.
+const ZERO_POWER: i64 = 500_000;
+/// And what it may be off at once, in Wh.
+const ZERO_SLOP: i64 = 1_000;
+/// And by how many times what is taken from it may be quicker than what is taken afterwards.
+const ZERO_PACE: i64 = 10;
 /// What a register may fall without having fallen, in Wh: half of the last digit of one that shows tenths of a kWh.
 const ROUNDING: i64 = 50;
 /// How far outside the session the time of something of it may lie, in milliseconds.
@@ -149,15 +155,32 @@ impl Meter {
             inner.sort_by_key(|sample| sample.wh);
             inner.iter_mut().for_each(|sample| sample.odd = true);
         }
-        let bare = inner.is_empty();
-        let start = self.start.map(|start| Sample { at: window.from, ..start });
+        let mut start = self.start.map(|start| Sample { at: window.from, ..start });
         let stop = self.stop.map(|stop| Sample { at: window.to.unwrap_or(stop.at), ..stop });
+        if let (Some(start), Some(stop)) = (&start, &stop)
+            && start.wh < stop.wh
+            && !breaks(start, stop)
+        {
+            // They are the total. Readings that agree with each other and not with them are of another register, such as one that counts
+            // from the meter's first day; where the meter was exchanged, it fell on the way.
+            let between = start.wh - Decimal::from(ROUNDING)..=stop.wh + Decimal::from(ROUNDING);
+            let agree = inner.windows(2).all(|pair| !breaks(&pair[0], &pair[1]));
+            if agree && !inner.iter().all(|sample| between.contains(&sample.wh)) {
+                inner.clear();
+            }
+        }
+        let zeroed = start.is_some_and(|start| is_no_zero(&start, inner.iter().chain(&stop)));
+        if zeroed {
+            start = None;
+        }
+        let bare = inner.is_empty();
         let register: Vec<Sample> = start.into_iter().chain(inner).chain(stop).collect();
         let mut intervals: Vec<Sample> = series(Quantity::Interval).filter(&mut fits).collect();
         if intervals.is_empty() {
             intervals = series(Quantity::ClockInterval).filter(&mut fits).collect();
         }
-        let measured = of_register(window, &register);
+        let mut measured = of_register(window, &register);
+        measured.fell |= zeroed;
         if (measured.told && !bare) || intervals.is_empty() {
             return measured;
         }
@@ -237,6 +260,22 @@ fn breaks(a: &Sample, b: &Sample) -> bool {
     let time = b.at.0.saturating_sub(a.at.0).max(0);
     let most = Decimal::from(time) * Decimal::from(MAX_POWER) / Decimal::from(3_600_000) + Decimal::from(NO_TIME);
     step < Decimal::from(-ROUNDING) || step > Decimal::from(MAX_STEP) || (!a.odd && !b.odd && step > most)
+}
+
+/// Whether a start of zero stands for a meter that the station did not know yet: a jump that no common station makes, and nothing of what
+/// follows is nearly as quick. A register that counts each session from zero goes on as it began.
+fn is_no_zero<'a>(start: &Sample, after: impl Iterator<Item = &'a Sample>) -> bool {
+    let after: Vec<&Sample> = after.filter(|sample| !sample.wh.is_zero()).collect();
+    let [first, .., _] = &after[..] else { return false };
+    if !start.wh.is_zero() || start.odd || after.iter().any(|sample| sample.odd) {
+        return false;
+    }
+    let hours = |a: &Sample, b: &Sample| Decimal::from(b.at.0.saturating_sub(a.at.0).max(0)) / Decimal::from(3_600_000);
+    let took = hours(start, first);
+    let pace = |pair: &[&Sample]| (pair[1].wh - pair[0].wh) / hours(pair[0], pair[1]).max(Decimal::new(1, 3));
+    let quickest = after.windows(2).map(pace).max().unwrap_or_default().max(Decimal::ZERO);
+    let likely = |power: Decimal| first.wh <= power * took + Decimal::from(ZERO_SLOP);
+    !likely(Decimal::from(ZERO_POWER)) && !likely(quickest * Decimal::from(ZERO_PACE))
 }
 
 /// The energy of a register: what it grew in each stretch without a fall or leap. What was taken across one is not billed. A single value

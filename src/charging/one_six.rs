@@ -88,6 +88,14 @@ impl Turn<'_> {
         let print = format!("e:{}:{}:{meter}:{card}", said.number, said.when.at.0);
         let named = if said.number > 0 { self.find(&format!("t:{}", said.number)) } else { None };
         if let Some(at) = named {
+            // The same words again are of the session that they ended, whoever has the number by now; unless that was only presumed.
+            if let Some(before) = self.find(&print).filter(|before| *before != at) {
+                let end = self.station.sessions[before].known.end.as_ref();
+                if end.is_some_and(|end| end.presumed.is_none()) {
+                    return Placed::Yes;
+                }
+                self.free(before);
+            }
             let known = &self.station.sessions[at].known;
             let start = known.start.map_or(known.seen, |start| start.at);
             let presumed = known.end.as_ref().is_some_and(|end| end.presumed.is_some());

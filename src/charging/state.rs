@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Keys of a session: two for its start, one for its stop, one each for the message and the number of every try. Beyond it the oldest tries
-/// are forgotten.
+/// Keys of a session: two for its start, one for its stop, one each for the message and the number of every try; of 2.x its name, and its name
+/// with its start. Beyond it the oldest tries are forgotten.
 pub const MAX_KEYS: usize = 32;
 /// Changes between charging and idle kept of a session. Beyond it neighbours are merged.
 pub const MAX_PHASES: usize = 512;
@@ -325,7 +325,7 @@ impl Known {
         self.add_samples(&said.samples);
     }
 
-    fn has_number(&self, seq: i64) -> bool {
+    pub(super) fn has_number(&self, seq: i64) -> bool {
         self.stretches.iter().any(|(first, last)| (*first..=*last).contains(&seq))
     }
 

@@ -9,16 +9,27 @@ impl Turn<'_> {
     /// What the central system answers about the cost is not read: the price is ours.
     pub(super) fn event(&mut self, entry: &Entry<'_>, event: Event) -> Placed {
         let key = format!("x:{}", event.transaction);
-        let at = self.find(&key).filter(|at| {
-            // A station that was reset may count its transactions anew.
+        let begins = event.kind == EventKind::Started && !event.when.odd;
+        // The same beginning again is of the same transaction, whoever has its id by now.
+        let print = begins.then(|| format!("y:{}:{}", event.transaction, event.when.at.0));
+        let again = print.as_ref().and_then(|print| self.find(print));
+        let mut earlier = false;
+        let at = again.or_else(|| self.find(&key)).filter(|at| {
             let known = &self.station.sessions[*at].known;
-            let again = known.start.is_some_and(|start| start.at == event.when.at);
-            let over =
-                known.start.is_some() && !again && known.end.as_ref().is_some_and(|end| !end.when.odd && end.when.at < event.when.at);
-            !(over && !event.when.odd && event.kind == EventKind::Started)
+            let Some(start) = known.start.filter(|start| begins && again.is_none() && start.at != event.when.at) else { return true };
+            // A station that was reset may count its transactions anew: after one that has ended, or with numbers that this one had already.
+            let over = known.end.as_ref().is_some_and(|end| !end.when.odd && end.when.at < event.when.at);
+            let anew = !start.odd && event.seq.is_some_and(|seq| known.has_number(seq));
+            earlier = anew && event.when.at < start.at;
+            !(over || anew)
         });
         let at = at.unwrap_or_else(|| self.begin(entry));
-        self.claim(at, key);
+        if again.is_none() && !earlier {
+            self.claim(at, key);
+        }
+        if let Some(print) = print {
+            self.claim(at, print);
+        }
         let placed = event.kind == EventKind::Started || event.evse.is_some();
         self.learn(entry, at, |known| known.event(event));
         if placed {

@@ -4,7 +4,7 @@
 //! the header, and it names what was stored); and HTTP 409, by which some say that they have this id already. An answer that was lost is
 //! asked for again with the same id and bytes, which OCPI lets a receiver tell from a new CDR, so each is accepted once.
 //!
-//! **Refused** is what is the CDR's own fault: HTTP 400, 413 or 422, or an OCPI status 2xxx. After some refusals in a row it is set aside for
+//! **Refused** is what is the CDR's own fault: HTTP 400, 413 or 422, or an OCPI status 2xxx, though not that of an endpoint which is not there. After some refusals in a row it is set aside for
 //! the operator, so that the queue behind it moves on. Everything else is the party's trouble and is tried for ever.
 
 use super::backoff::Backoff;
@@ -204,10 +204,12 @@ impl Verdict {
             (201, None) if reply.located => Self::Accepted,
             (401 | 403, _) => Self::Shut(Trouble::Http(reply.http)),
             (429, _) => Self::Later(Trouble::Http(429), reply.retry_after),
+            // Nothing is where we were told to go, whatever envelope that is told in; unless it is what the CDR names that is not there.
+            (404 | 405 | 410, code) if !matches!(code, Some(2003 | 2004)) => Self::Shut(Trouble::Http(reply.http)),
             (200..500, Some(code @ 2000..3000)) => Self::Refused(Trouble::Ocpi(code)),
             (400 | 413 | 422, _) => Self::Refused(Trouble::Http(reply.http)),
-            // Nothing is where we were told to go; redirects are not followed.
-            (300..400 | 404 | 405 | 410, _) => Self::Shut(Trouble::Http(reply.http)),
+            // Redirects are not followed.
+            (300..400, _) => Self::Shut(Trouble::Http(reply.http)),
             (200..300, Some(code)) => Self::Later(Trouble::Ocpi(code), reply.retry_after),
             // Perhaps it has it, perhaps not: the same bytes again will tell.
             (200..300, None) => Self::Later(Trouble::Garbage, None),

@@ -328,8 +328,10 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
             let old = "SELECT id FROM charging WHERE closed < ? ORDER BY closed LIMIT ?";
             run(&format!("DELETE FROM charging_key WHERE id IN ({old})"), params![before, most])?;
             run(&format!("DELETE FROM charging WHERE id IN ({old})"), params![before, most])?;
+            // As long as something may still come late of a session, what was billed of it is known: else it would be billed twice.
             run(
-                "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr WHERE state IN ('delivered', 'discarded') AND updated < ? ORDER BY updated LIMIT ?)",
+                "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr WHERE state IN ('delivered', 'discarded') AND updated < ?
+                 AND NOT EXISTS (SELECT 1 FROM charging WHERE charging.id = cdr.session) ORDER BY updated LIMIT ?)",
                 params![before, most],
             )?;
             // Only the first rows are looked at: they are in the order of time.

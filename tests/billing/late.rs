@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use sluis::billing::office::{Entry, Held, discard};
+use sluis::clock::Timestamp;
 use sluis::ocpp::Version;
 use sluis::store::{CdrState, Op};
 
@@ -131,4 +132,61 @@ async fn a_correction_after_the_agreement_ended_is_held_whole() {
     let rows = world.cdrs();
     assert_eq!(body(&rows[1])["credit_reference_id"], rows[0].id);
     assert_eq!(body(&rows[1])["cdr_token"], body(&rows[0])["cdr_token"]);
+}
+
+/// A CDR is older than the time that is kept, and its session is not done with: what comes late takes it back all the same.
+#[tokio::test]
+async fn a_delivered_cdr_is_kept_as_long_as_something_may_come_late_of_its_session() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    billed_too_early(&world, CARD).await;
+    let first = world.the_cdr();
+    let deliver = Op::CdrMove { id: first.id.clone(), from: CdrState::Queued, to: CdrState::Delivered, tries: 1 };
+    world.custody.store().commit(vec![deliver]).await.unwrap();
+    Pole::new(&world, "CS-2", Version::V201).event(20, "tx", 3, "Updated", None, 3500).await;
+    world.bill_at(Timestamp(TEN + 30 * MINUTE)).await;
+    let purge = |before: Timestamp| Op::PurgeBilling { before, most: 1000 };
+    world.custody.store().commit(vec![purge(Timestamp(LATER.0 + 1))]).await.unwrap();
+    the_end_comes(&world, 9000).await;
+    let ids: Vec<String> = world.cdrs().into_iter().map(|row| row.id).collect();
+    assert_eq!((ids.len(), &ids[0], &ids[1]), (3, &first.id, &format!("{}-C", first.id)));
+    // Once the session itself is gone, all that was delivered goes.
+    for id in ids {
+        world.custody.store().commit(vec![Op::CdrMove { id, from: CdrState::Queued, to: CdrState::Delivered, tries: 1 }]).await.unwrap();
+    }
+    world.custody.store().commit(vec![purge(Timestamp(LATER.0 + 1))]).await.unwrap();
+    assert!(world.cdrs().is_empty());
+}
+
+/// After a restart both sides count anew: message ids, and the numbers of transactions.
+#[tokio::test]
+async fn a_number_that_is_given_again_in_the_same_words_is_heard() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    for from in [0, 600] {
+        let mut pole = Pole::new(&world, "CS-1", Version::V16);
+        let start = format!(r#"{{"connectorId":1,"idTag":"{CARD}","meterStart":1000,"timestamp":"{}"}}"#, time(from));
+        pole.calls(from, "StartTransaction", &start, r#"{"transactionId":1,"idTagInfo":{"status":"Accepted"}}"#).await;
+        let value = format!(r#"{{"timestamp":"{}","sampledValue":[{{"value":"3000"}}]}}"#, time(from + 10));
+        pole.calls(from + 10, "MeterValues", &format!(r#"{{"connectorId":1,"transactionId":1,"meterValue":[{value}]}}"#), "{}").await;
+        let stop = format!(r#"{{"transactionId":1,"meterStop":6000,"timestamp":"{}"}}"#, time(from + 30));
+        pole.calls(from + 30, "StopTransaction", &stop, "{}").await;
+    }
+    world.bill().await;
+    let readings: Vec<usize> = world.cdrs().iter().map(|row| draft(row).session.readings.len()).collect();
+    assert_eq!(readings, [3, 3]);
+}
+
+/// A reading that comes late shows that the vehicle was full after half an hour: where time has no price, nobody is told of it.
+#[tokio::test]
+async fn idling_that_becomes_known_late_and_has_no_price_is_no_reason_for_a_credit() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-2", Version::V201);
+    pole.event(0, "tx", 0, "Started", Some(CARD), 1000).await;
+    pole.event(60, "tx", 2, "Ended", None, 9000).await;
+    world.bill().await;
+    pole.event(30, "tx", 1, "Updated", None, 9000).await;
+    world.bill().await;
+    assert_eq!(world.the_cdr().state, CdrState::Queued);
 }

@@ -125,6 +125,19 @@ fn mistakes_in_registers_are_told_before_anything_is_bound() {
     assert!(status == Some(78) && err.contains("billing.sites") && err.contains("CS-1") && err.contains("lacks"), "{err}");
 }
 
+/// As a spreadsheet saves them: with a byte-order mark, every cell quoted, lines ended by CR and LF.
+#[test]
+fn registers_are_read_as_spreadsheets_write_them() {
+    let world = World::new();
+    let config = config_file(&world);
+    let quoted: Vec<String> = SITES.lines().map(|line| format!("\"{}\"\r\n", line.replace(',', "\",\""))).collect();
+    std::fs::write(world.dir.path().join("sites.csv"), format!("\u{feff}{}", quoted.concat())).unwrap();
+    std::fs::write(world.dir.path().join("tariffs.json"), format!("\u{feff}{TARIFFS}")).unwrap();
+    drop(world.custody);
+    let (status, out, err) = sluis(&config, &["check"]);
+    assert_eq!(status, Some(0), "{out}{err}");
+}
+
 /// The task as `sluis serve` runs it: woken by facts, long before it would look by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_running_task_is_woken_by_facts() {

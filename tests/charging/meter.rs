@@ -68,3 +68,53 @@ fn intervals_count_where_there_is_no_register() {
         assert_eq!(books.only().idle.first(), Some(&Span { from: t(15), to: t(30) }));
     }
 }
+
+/// Many stations count meterStart and meterStop from the beginning of the session, and send the register of their meter in between.
+#[test]
+fn readings_of_another_register_than_that_of_start_and_stop_are_not_billed() {
+    for (from, to, first) in [(0, 5000, 500_000), (0, 5000, 1_234_000), (0, 5000, 20_000), (7_000_000, 7_005_000, 0)] {
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "A", from, 0);
+        answer(&mut books, "1", 7, 0);
+        for minute in [15, 30, 45] {
+            reading(&mut books, 1, Some(7), &format!("{}", first + 80 * minute), minute);
+        }
+        stop(&mut books, "2", 7, None, to, 60, 60);
+        is(books.only(), 0, 60, 5000, &[]);
+    }
+}
+
+/// A start of zero is what a station says that does not know its meter yet: not all that the meter ever counted was taken then.
+#[test]
+fn a_start_of_zero_does_not_bill_the_life_of_a_young_meter() {
+    for (first, meter_stop, taken) in [(300_000, 0, 2400), (300_000, 304_000, 2800), (1_234_000, 0, 2400), (1_234_000, 1_238_000, 2800)] {
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "A", 0, 0);
+        answer(&mut books, "1", 7, 0);
+        for minute in [15, 30, 45] {
+            reading(&mut books, 1, Some(7), &format!("{}", first + 80 * minute), minute);
+        }
+        stop(&mut books, "2", 7, None, meter_stop, 60, 60);
+        is(books.only(), 0, 60, taken, &[Remark::RegisterFell]);
+    }
+    // At the very second of the start.
+    let mut books = Books::new();
+    start(&mut books, "1", 1, "A", 0, 0);
+    answer(&mut books, "1", 7, 0);
+    reading(&mut books, 1, Some(7), "25000", 0);
+    reading(&mut books, 1, Some(7), "26000", 30);
+    stop(&mut books, "2", 7, None, 27_000, 60, 60);
+    is(books.only(), 0, 60, 2000, &[Remark::RegisterFell]);
+    // But who counts each session from zero and is quick is believed.
+    for values in [["80000", "85000", "86000"], ["3000", "3000", "3000"]] {
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "A", 0, 0);
+        answer(&mut books, "1", 7, 0);
+        for (value, minute) in values.into_iter().zip([15, 30, 45]) {
+            reading(&mut books, 1, Some(7), value, minute);
+        }
+        let last: i64 = values[2].parse().unwrap();
+        stop(&mut books, "2", 7, None, last, 60, 60);
+        is(books.only(), 0, 60, last, &[]);
+    }
+}

@@ -442,3 +442,20 @@ fn nonsense_is_counted() {
     assert_eq!(Timestamp(TEN), t(0));
     assert!(books.machine.restore("{}").is_err() && books.machine.restore("").is_err());
 }
+
+/// The central system counts anew after a restart, and the station, which got no answer, says its last stop again.
+#[test]
+fn a_stop_that_is_said_again_does_not_end_the_session_that_has_its_number_by_now() {
+    let mut books = Books::new();
+    start(&mut books, "1", 1, "A", 1000, 0);
+    answer(&mut books, "1", 1, 0);
+    stop(&mut books, "2", 1, Some("A"), 2000, 20, 20);
+    start(&mut books, "3", 2, "B", 500, 30);
+    answer(&mut books, "3", 1, 30);
+    stop(&mut books, "4", 1, Some("A"), 2000, 20, 31);
+    stop(&mut books, "5", 1, Some("B"), 1500, 60, 60);
+    is(books.all()[0], 0, 20, 1000, &[]);
+    is(books.all()[1], 30, 60, 1000, &[]);
+    assert!(books.durable.strays.is_empty(), "{:?}", books.durable.strays);
+    assert_eq!(books.times_billed(), [1, 1]);
+}

@@ -234,3 +234,37 @@ fn costs_and_readings_outside_transactions_change_nothing() {
     }
     assert_eq!((books.durable.rows.len(), books.durable.strays.as_slice()), (1, &[] as &[StrayReason]));
 }
+
+/// The power failed in the middle of a transaction, and the station counts from 1 again: the next driver does not pay for the one before.
+#[test]
+fn a_transaction_id_that_is_used_again_after_a_reset_is_another_session_also_without_an_end() {
+    let mut books = Books::new();
+    send(&mut books, 0, "1", &event("Started", 0, 0).token("Z1A").wh(1000).evse());
+    send(&mut books, 15, "1", &event("Updated", 1, 15).wh(3000));
+    send(&mut books, 60, "1", &event("Started", 0, 60).token("Z1B").wh(3000).evse());
+    // What the first said comes again.
+    send(&mut books, 61, "1", &event("Started", 0, 0).token("Z1A").wh(1000).evse());
+    send(&mut books, 80, "1", &event("Ended", 1, 80).wh(8000));
+    books.wait(t(200));
+    is(books.all()[0], 0, 15, 2000, &[Remark::MissingStop]);
+    is(books.all()[1], 60, 80, 5000, &[]);
+    let payers: Vec<_> = books.all().iter().map(|session| session.token.as_ref().map(|token| token.code.clone())).collect();
+    assert_eq!(payers, [Some("Z1A".to_owned()), Some("Z1B".to_owned())]);
+    assert_eq!(books.times_billed(), [1, 1]);
+}
+
+/// Days later a station tells a beginning again whose id another transaction has by now.
+#[test]
+fn a_beginning_that_is_told_again_is_not_taken_for_that_of_the_id_of_today() {
+    let mut books = Books::new();
+    for day in [0, 1440] {
+        send(&mut books, day, "1", &event("Started", 0, day).token("Z1A").wh(10).evse());
+        if day > 0 {
+            send(&mut books, day + 1, "1", &event("Started", 0, 0).token("Z1A").wh(10).evse());
+        }
+        send(&mut books, day + 9, "1", &event("Ended", 1, day + 9).wh(30));
+    }
+    is(books.all()[0], 0, 9, 20, &[]);
+    is(books.all()[1], 1440, 1449, 20, &[]);
+    assert_eq!(books.times_billed(), [1, 1]);
+}
