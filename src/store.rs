@@ -103,6 +103,8 @@ pub enum Op {
     Disclose(DisclosureRow),
     /// Keep a token of an e-MSP in place of what is there; the central system is due to be told of it.
     TokenPut(TokenRow),
+    /// Erase a token of an e-MSP: its key is overwritten, then the row deleted.
+    TokenErase(TokenRow),
     /// The central system was told of a token in a round. Not if the token has changed since it was read.
     TokenTold {
         /// The token as it was read.
@@ -438,10 +440,10 @@ impl Store {
         engine.secret(name)
     }
 
-    /// The names of all sealed secrets; at most [`PAGE`].
-    pub fn secret_names(&self) -> Result<Vec<String>, StoreError> {
+    /// The names of sealed secrets, in order, after one; at most [`PAGE`].
+    pub fn secret_names(&self, after: &str) -> Result<Vec<String>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
-        engine.secret_names()
+        engine.secret_names(after)
     }
 
     /// All epochs, oldest first, destroyed ones too.

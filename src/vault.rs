@@ -35,6 +35,9 @@ pub enum VaultError {
     /// The code is of no live epoch: it was destroyed meanwhile.
     #[error("the code's epoch is not live")]
     NotLive,
+    /// It is of before its identifier was erased, and stays erased.
+    #[error("erased since")]
+    Erased,
     /// It could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -49,6 +52,7 @@ impl VaultError {
         match self {
             Self::Collision => "collision",
             Self::NotLive => "not_live",
+            Self::Erased => "erased",
             Self::Seal(_) => "seal",
             Self::Store(error) => error.code(),
         }
@@ -147,19 +151,28 @@ impl Vault {
         Some((identifier.class, issuer))
     }
 
-    /// Erases one identifier in all live epochs: its records' keys are overwritten, the rows deleted, the log emptied, the memory cleared.
-    /// Returns how many records there were. Its codes can be made again until the epoch is destroyed, but restore to nothing.
+    /// Erases one identifier in all live epochs, with all that could bring its record back: the tokens of e-MSPs that name it, as card, contract
+    /// or group, and the references given for it. The records' keys are overwritten, the rows deleted, the log emptied, the memory cleared.
+    /// What an e-MSP said of it until `now` is not kept any more, however often it is said again; what it says later is. Returns how many
+    /// records and tokens there were. Its codes can be made again until the epoch is destroyed, but restore to nothing.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when the rows are gone but a reader kept the log from being emptied: call again.
-    pub fn erase(&self, identifier: &Identifier) -> Result<usize, StoreError> {
+    pub fn erase(&self, identifier: &Identifier, now: Timestamp) -> Result<usize, VaultError> {
         let inner = &self.inner;
         let codes: Vec<_> = inner.keys.epochs().into_iter().map(|epoch| inner.keys.code(identifier, Some(epoch))).collect();
-        let mut found = 0;
+        let tokens = self.tokens_naming(identifier)?;
+        let mut found = tokens.len();
         for code in &codes {
             found += usize::from(inner.store.vault_row(code)?.is_some());
         }
-        inner.store.commit_blocking(codes.iter().map(|code| Op::VaultErase(*code)).collect())?;
+        // A clock that is ahead of ours does not outlive the erasure.
+        let until = tokens.iter().map(|row| row.updated).fold(now, Timestamp::max);
+        let mut ops = vec![self.erased_until(identifier, until)?];
+        ops.extend(codes.iter().map(|code| Op::VaultErase(*code)));
+        ops.extend(tokens.into_iter().map(Op::TokenErase));
+        ops.extend(self.references_of(&codes)?.into_iter().map(Op::SecretDrop));
+        inner.store.commit_blocking(ops)?;
         codes.iter().for_each(|code| inner.known.forget(code));
         inner.store.scrub()?;
         Ok(found)

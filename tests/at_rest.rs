@@ -48,7 +48,7 @@ async fn nothing_on_the_disk_names_anybody() {
     }
     for card in &cards[..100] {
         custody.vault.pin("CS-1", card, custody.keys.current(), NOW).await.unwrap();
-        assert_eq!(custody.vault.erase(&Identifier::from_wire(card, Declared::Undeclared)).unwrap(), 1);
+        assert_eq!(custody.vault.erase(&Identifier::from_wire(card, Declared::Undeclared), NOW).unwrap(), 1);
     }
     let scan = || {
         let bytes: Vec<u8> = fs::read_dir(dir.path()).unwrap().flat_map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
@@ -98,7 +98,7 @@ async fn what_was_erased_or_destroyed_is_nowhere() {
     let root = custody.store().epochs().unwrap()[0].wrapped.clone();
     let holds = |what: &[u8]| memchr::memmem::find(&files(dir.path()), what).is_some();
     assert!(holds(&gone.wrapped) && holds(&root));
-    assert_eq!(custody.vault.erase(&sightings[7].identifier).unwrap(), 1);
+    assert_eq!(custody.vault.erase(&sightings[7].identifier, NOW).unwrap(), 1);
     assert!(row(7).is_none() && !holds(&gone.wrapped) && !holds(&gone.text) && holds(&stays.wrapped));
     assert_eq!(custody.vault.sizes().unwrap().vault, 199);
     custody.rotate(NOW).unwrap();
@@ -130,4 +130,29 @@ async fn rows_that_were_swapped_or_altered_do_not_open() {
     assert_eq!(custody.vault.reveal(&sightings[3].code).unwrap().expose(), "visitor", "{d}");
     drop(custody);
     assert!(matches!(Custody::open(dir.path(), None, &Opening::new(Role::Serve, NOW)).unwrap_err(), OpenError::WrongKey));
+}
+
+/// An e-MSP that pushes guessed card numbers could tell by the clock which were seen here before, if those took fewer flushes of the disk.
+#[tokio::test]
+async fn keeping_a_token_takes_one_change_whether_its_identifiers_were_seen_before_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    custody.vault.record(&[seen(&custody, "04A2B3C4D5E601"), seen(&custody, "NLABCC00000001")]).await.unwrap();
+    // A frame of the log that ends a change has the size of the database in its header (SQLite file format, §4.1).
+    let changes = || {
+        let log = fs::read(dir.path().join(format!("{DATABASE}-wal"))).unwrap();
+        let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+        log[32..].chunks_exact(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
+    };
+    let owner = sluis::recipient::Party::parse("NL-ABC").unwrap();
+    for (uid, contract) in [("04A2B3C4D5E601", "NLABCC00000001"), ("04A2B3C4D5E602", "NLABCC00000002")] {
+        let object = serde_json::json!({
+            "country_code": "NL", "party_id": "ABC", "uid": uid, "type": "RFID", "contract_id": contract, "issuer": "", "valid": true,
+            "whitelist": "ALLOWED", "last_updated": "2026-11-24T10:00:00Z",
+        });
+        let token = sluis::vault::tokens::EmspToken::from_object(owner, sluis::recipient::Ocpi::V221, &object).unwrap();
+        let before = changes();
+        custody.vault.keep_token(&token).await.unwrap();
+        assert_eq!(changes() - before, 1, "{uid}");
+    }
 }

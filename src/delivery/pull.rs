@@ -102,6 +102,9 @@ async fn keep(shared: &Shared, party: &Party, contact: &Contact, object: &Value)
     let version = contact.version();
     let Ok(token) = EmspToken::from_object(*party, version, object) else { return Ok(None) };
     let vault = &shared.parts.custody.vault;
+    if vault.coded_field(&token).is_some() {
+        return Ok(None);
+    }
     let there = vault.token(party, &token.uid, Some(&token.kind)).map_err(vault_failed)?;
     if there.is_some_and(|there| there.updated > token.updated || there.to_object(version) == token.to_object(version)) {
         counts::pulled(party, "unchanged");
@@ -111,6 +114,10 @@ async fn keep(shared: &Shared, party: &Party, contact: &Contact, object: &Value)
         Ok(_) => {
             counts::pulled(party, "kept");
             shared.parts.doorbell.tokens();
+            Ok(Some(token.updated.0))
+        }
+        Err(VaultError::Erased) => {
+            counts::pulled(party, "unchanged");
             Ok(Some(token.updated.0))
         }
         // This one can never be kept: too long to be sealed, or its code is another's.

@@ -28,7 +28,7 @@ impl Surface {
             Err(outcome) => return Ok(outcome),
         };
         let Some(code) = self.custody.keys.recognise(code) else { return Ok(Outcome::unknown_token()) };
-        let Some(token) = self.custody.vault.token_of_code(code.as_str())? else { return Ok(Outcome::unknown_token()) };
+        let Some(token) = self.custody.vault.token_of_code(code.as_str(), &self.register)? else { return Ok(Outcome::unknown_token()) };
         if self.recipient(&token.owner).is_none() {
             return Ok(Outcome::unknown_token());
         }

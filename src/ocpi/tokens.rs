@@ -10,7 +10,6 @@
 use super::envelope::Outcome;
 use super::server::{Query, Surface, object};
 use super::token::KINDS;
-use crate::identity::Codes;
 use crate::recipient::{Ocpi, Party, Recipient};
 use crate::secret::Sensitive;
 use crate::vault::VaultError;
@@ -100,7 +99,7 @@ impl Surface {
         if expected.is_some_and(|expected| expected != token.kind) {
             return Ok(Outcome::invalid("type"));
         }
-        if let Some(what) = self.coded(&token) {
+        if let Some(what) = self.custody.vault.coded_field(&token) {
             return Ok(Outcome::invalid(what));
         }
         // Without a type in the query another type's token may have been found.
@@ -108,17 +107,15 @@ impl Surface {
         if kept.as_ref().is_some_and(|kept| token.updated < kept.updated) {
             return Ok(Outcome::done());
         }
-        self.custody.vault.keep_token(&token).await?;
-        self.errands.tokens_changed();
+        match self.custody.vault.keep_token(&token).await {
+            // An old word too: acknowledged, as for one that nobody has heard of, and left alone.
+            Err(VaultError::Erased) => {}
+            kept => {
+                kept?;
+                self.errands.tokens_changed();
+            }
+        }
         Ok(if kept.is_none() { Outcome::done().created() } else { Outcome::done() })
-    }
-
-    /// The field that holds a code of ours for the central system: nobody's card does, and a code of a code would restore to a code.
-    fn coded(&self, token: &EmspToken) -> Option<&'static str> {
-        let is_code = |text: &Sensitive<String>| self.custody.keys.recognise(text.expose()).is_some(); // its check is looked at, and nothing leaves
-        [("uid", Some(&token.uid)), ("contract_id", Some(&token.contract)), ("group_id", token.group.as_ref())]
-            .into_iter()
-            .find_map(|(name, text)| text.is_some_and(is_code).then_some(name))
     }
 
     /// What is kept under a path; without a type the RFID token, as OCPI has it, else the one there is.

@@ -307,6 +307,10 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
                 params![owner, kind, blind, updated.0, sealed.wrapped, sealed.text],
             )?;
         }
+        Op::TokenErase(TokenRow { owner, kind, blind, .. }) => {
+            run("UPDATE token SET dek = zeroblob(length(dek)) WHERE owner = ? AND kind = ? AND blind = ?", params![owner, kind, blind])?;
+            run("DELETE FROM token WHERE owner = ? AND kind = ? AND blind = ?", params![owner, kind, blind])?;
+        }
         Op::TokenTold { token, round } => {
             // Each sealing is under a key of its own: other bytes are a later word of its owner.
             run(
@@ -488,8 +492,8 @@ pub(super) fn secret(conn: &Connection, name: &str) -> Result<Option<Sealed>, St
     one(conn, "SELECT dek, sealed FROM secret WHERE name = ?", &[&name], |row| Ok(Sealed { wrapped: row.get(0)?, text: row.get(1)? }))
 }
 
-pub(super) fn secret_names(conn: &Connection) -> Result<Vec<String>, StoreError> {
-    many(conn, "SELECT name FROM secret ORDER BY name LIMIT ?", &[&signed(PAGE as u64)], |row| row.get(0))
+pub(super) fn secret_names(conn: &Connection, after: &str) -> Result<Vec<String>, StoreError> {
+    many(conn, "SELECT name FROM secret WHERE name > ? ORDER BY name LIMIT ?", &[&after, &signed(PAGE as u64)], |row| row.get(0))
 }
 
 fn signed(n: u64) -> i64 {

@@ -154,8 +154,8 @@ impl Embedded {
         billing::secret(&self.reader(), name)
     }
 
-    pub(super) fn secret_names(&self) -> Result<Vec<String>, StoreError> {
-        billing::secret_names(&self.reader())
+    pub(super) fn secret_names(&self, after: &str) -> Result<Vec<String>, StoreError> {
+        billing::secret_names(&self.reader(), after)
     }
 
     pub(super) fn epochs(&self) -> Result<Vec<EpochRow>, StoreError> {

@@ -1,7 +1,7 @@
 //! Tokens that e-MSPs own, and the answer to the one question billing asks of a clear identifier: whose is it, and what is it called in its
 //! owner's domain? Nothing clear leaves this room but to the e-MSP that owns it.
 
-use super::{Vault, VaultError};
+use super::{Vault, VaultError, references};
 use crate::clock::Timestamp;
 use crate::identity::{Class, Codes, Declared, Identifier, Sighting};
 use crate::keys::Domain;
@@ -9,7 +9,7 @@ use crate::pseudonym::Pseudonym;
 use crate::recipient::{Party, Recipients};
 use crate::seal;
 use crate::secret::Sensitive;
-use crate::store::{Op, StoreError, TokenRow};
+use crate::store::{Op, PAGE, StoreError, TokenRow};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -98,19 +98,70 @@ impl Unowned {
 
 impl Vault {
     /// Keeps a token in place of what its owner said of it before, and records its codes in the central system's domain, so that the CSMS
-    /// can be told of them. Durable when it returns.
+    /// can be told of them. Durable when it returns. All in one change: how long it takes does not tell whether the identifier was seen before.
     ///
     /// # Errors
-    /// Nothing is kept.
+    /// Nothing is kept. [`VaultError::Erased`] if something it names was erased since it was last updated.
     pub async fn keep_token(&self, token: &EmspToken) -> Result<TokenCodes, VaultError> {
         let codes = self.token_codes(token);
-        self.record(&sightings(token, &codes)).await?;
+        let sightings = sightings(token, &codes);
+        for Sighting { identifier, .. } in &sightings {
+            if self.was_erased(identifier)?.is_some_and(|until| token.updated <= until) {
+                return Err(VaultError::Erased);
+            }
+        }
         let blind = self.token_blind(&identifier(&token.uid));
         let place = token_place(&token.owner.to_string(), &token.kind, &blind);
         let sealed = seal::seal(&written(token), &place, self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
         let row = TokenRow { owner: token.owner.to_string(), kind: token.kind.clone(), blind, updated: token.updated, sealed };
-        self.inner.store.commit(vec![Op::TokenPut(row)]).await?;
+        let (mut ops, fresh) = self.inner.unrecorded(&sightings)?;
+        ops.push(Op::TokenPut(row));
+        let done = self.inner.store.commit(ops).await;
+        self.inner.recorded(done, &fresh)?;
         Ok(codes)
+    }
+
+    /// The rows of all tokens that name an identifier, as card, contract or group. Reads them all: contracts and groups are sealed.
+    pub(super) fn tokens_naming(&self, identifier: &Identifier) -> Result<Vec<TokenRow>, StoreError> {
+        let blind = self.token_blind(identifier);
+        let named = |text: &Sensitive<String>| self::identifier(text) == *identifier;
+        // A row that does not open brings nothing back, unless it is the identifier's own.
+        let names = |token: EmspToken| named(&token.contract) || token.group.as_ref().is_some_and(named);
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.inner.store.tokens_after(after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.clone());
+            found.extend(page.into_iter().filter(|row| row.blind == blind || self.open_token(row).is_ok_and(names)));
+        }
+    }
+
+    /// Remembers that what was said of an identifier until a moment stays erased: a keyed digest, and the moment. One for each identifier that an
+    /// operator has erased.
+    pub(super) fn erased_until(&self, identifier: &Identifier, until: Timestamp) -> Result<Op, VaultError> {
+        let name = self.erased_name(identifier);
+        let text = Sensitive::new(until.0.to_string());
+        let sealed = seal::seal(&text, &references::place(&name), self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
+        Ok(Op::SecretPut { name, sealed })
+    }
+
+    fn was_erased(&self, identifier: &Identifier) -> Result<Option<Timestamp>, VaultError> {
+        let name = self.erased_name(identifier);
+        let Some(sealed) = self.inner.store.secret(&name)? else { return Ok(None) };
+        let text = seal::open(&sealed, &references::place(&name), self.inner.keys.standing_wrapping())?;
+        Ok(text.expose().parse().ok().map(Timestamp)) // a moment
+    }
+
+    fn erased_name(&self, identifier: &Identifier) -> String {
+        format!("erased {}", hex(&self.token_blind(identifier)))
+    }
+
+    /// The field that holds a code of ours for the central system: nobody's card does, and a code of a code would restore to a code.
+    pub fn coded_field(&self, token: &EmspToken) -> Option<&'static str> {
+        let is_code = |text: &Sensitive<String>| self.inner.keys.recognise(text.expose()).is_some(); // its check is looked at, and nothing leaves
+        [("uid", Some(&token.uid)), ("contract_id", Some(&token.contract)), ("group_id", token.group.as_ref())]
+            .into_iter()
+            .find_map(|(name, text)| text.is_some_and(is_code).then_some(name))
     }
 
     /// A token by its owner and identifier, in any spelling; by its type too, if given.
@@ -165,35 +216,46 @@ impl Vault {
     }
 
     /// The token that a code of the central system's domain stands for, of whichever owner; `None` if it is no code of ours, was erased, or is
-    /// no e-MSP's token, or that of more than one.
+    /// no e-MSP's token, or one that another could own too.
     ///
     /// # Errors
     /// The store cannot be read, or a row does not open.
-    pub fn token_of_code(&self, code: &str) -> Result<Option<EmspToken>, VaultError> {
+    pub fn token_of_code(&self, code: &str, recipients: &Recipients) -> Result<Option<EmspToken>, VaultError> {
         let Some(identifier) = self.behind(code)? else { return Ok(None) };
         let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
-        match rows.as_slice() {
-            [row, others @ ..] if others.iter().all(|other| other.owner == row.owner) => self.open_token(row).map(Some),
+        match (rows.first(), by_tokens(&rows, &identifier, recipients)) {
+            (Some(row), Ok(Some(_))) => self.open_token(row).map(Some),
             _ => Ok(None),
         }
     }
 
+    /// Whether another e-MSP than a token's owner could own its identifier: nobody is told of either then.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_disputed(&self, token: &EmspToken, recipients: &Recipients) -> Result<bool, VaultError> {
+        let identifier = identifier(&token.uid);
+        let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
+        Ok(by_tokens(&rows, &identifier, recipients).is_err())
+    }
+
     /// Whose an identifier is: by the tokens that e-MSPs have pushed, else by the provider in an eMAID, else by a configured range; never
-    /// guessed. `code` is a code of the central system's domain, or an identifier that the central system issued itself. A contract id
-    /// says nothing of the owner: its provider may differ from the party (OCPI issue 358).
+    /// guessed. A token does not outweigh the others: one pushed for an eMAID of another e-MSP's, or for what the ranges give to others only,
+    /// is no more than a claim, and an operator decides. `code` is a code of the central system's domain, or an identifier that the central
+    /// system issued itself. A contract id says nothing of the owner: its provider may differ from the party (OCPI issue 358).
     ///
     /// # Errors
     /// The store cannot be read, or a row does not open.
     pub fn owner(&self, code: &str, recipients: &Recipients) -> Result<Result<Ownership, Unowned>, VaultError> {
         let Some(identifier) = self.behind(code)? else { return Ok(Err(Unowned::Erased)) };
         let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
-        let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
-        owners.dedup(); // rows are in the order of their owners
-        let party = match owners.as_slice() {
-            [party] => Ok(*party),
-            [] => by_value(&identifier, recipients),
-            _ => Err(Unowned::Ambiguous),
-        };
+        let party =
+            by_tokens(&rows, &identifier, recipients).and_then(|found| match (found, by_value(&identifier, recipients).as_slice()) {
+                (Some(party), _) => Ok(party),
+                (None, [party]) => Ok(*party),
+                (None, []) => Err(Unowned::Unknown),
+                (None, _) => Err(Unowned::Ambiguous),
+            });
         party.map_or_else(|why| Ok(Err(why)), |party| self.told(&identifier, code, party, &rows).map(Ok))
     }
 
@@ -281,14 +343,26 @@ impl Vault {
     }
 }
 
-/// The provider in an eMAID, else the one configured range that fits.
-fn by_value(identifier: &Identifier, recipients: &Recipients) -> Result<Party, Unowned> {
+/// The one e-MSP that says that an identifier is its, if nothing speaks against it; `None` if none says so.
+fn by_tokens(rows: &[TokenRow], identifier: &Identifier, recipients: &Recipients) -> Result<Option<Party>, Unowned> {
+    let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
+    owners.dedup(); // rows are in the order of their owners
+    let others = by_value(identifier, recipients);
+    match owners.as_slice() {
+        [] => Ok(None),
+        [party] if others.is_empty() || others.contains(party) => Ok(Some(*party)),
+        _ => Err(Unowned::Ambiguous),
+    }
+}
+
+/// The provider in an eMAID, else those whose configured ranges fit.
+fn by_value(identifier: &Identifier, recipients: &Recipients) -> Vec<Party> {
     let canonical = identifier.canonical.expose(); // compared with public patterns
     if identifier.class == Class::Emaid
         && let Some(party) = canonical.get(..5).and_then(Party::parse)
         && recipients.find(&party).is_some()
     {
-        return Ok(party);
+        return vec![party];
     }
     let fits = |pattern: &String| {
         let bare = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
@@ -297,12 +371,7 @@ fn by_value(identifier: &Identifier, recipients: &Recipients) -> Result<Party, U
             None => bare(canonical) == bare(pattern),
         }
     };
-    let mut owners = recipients.all().iter().filter(|recipient| recipient.ranges.iter().any(fits)).map(|recipient| recipient.party);
-    match (owners.next(), owners.next()) {
-        (Some(party), None) => Ok(party),
-        (None, _) => Err(Unowned::Unknown),
-        (Some(_), Some(_)) => Err(Unowned::Ambiguous),
-    }
+    recipients.all().iter().filter(|recipient| recipient.ranges.iter().any(fits)).map(|recipient| recipient.party).collect()
 }
 
 fn identifier(text: &Sensitive<String>) -> Identifier {
@@ -329,8 +398,11 @@ fn sightings(token: &EmspToken, codes: &TokenCodes) -> Vec<Sighting> {
 }
 
 fn token_place(owner: &str, kind: &str, blind: &[u8; 16]) -> Vec<u8> {
-    let blind: String = blind.iter().map(|b| format!("{b:02x}")).collect();
-    format!("v1|token|{owner}|{kind}|{blind}").into_bytes()
+    format!("v1|token|{owner}|{kind}|{}", hex(blind)).into_bytes()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Into the seal, and nowhere else.

@@ -135,7 +135,9 @@ async fn only_the_owner_learns_what_a_code_stands_for() {
 
     let erased = |world: &World| {
         let vault = world.custody().vault.clone();
-        tokio::task::spawn_blocking(move || vault.erase(&Identifier::from_wire("04A2B3C4D5E607", Declared::Undeclared)).unwrap())
+        tokio::task::spawn_blocking(move || {
+            vault.erase(&Identifier::from_wire("04A2B3C4D5E607", Declared::Undeclared), sluis::clock::now()).unwrap()
+        })
     };
     let foreign = world.code_at("NL-XYZ", "04A2B3C4D5E607").await;
     let csms = codes(&world, "04A2B3C4D5E607").0;
