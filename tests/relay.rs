@@ -88,7 +88,7 @@ async fn the_central_system_is_told_of_tokens_by_code_and_never_by_an_original()
         world.custody.vault.keep_token(&token("NL-ABC", number)).await.unwrap();
     }
     let versions = format!("{}/versions", server.url);
-    let delivery = world.delivery(&[], Some(&versions));
+    let delivery = world.delivery(&[emsp("NL-ABC", "http://127.0.0.1:1")], Some(&versions));
     let delivering = delivery.start();
     let due = || world.custody.store().tokens_due(u64::MAX >> 1, 1000).unwrap().len();
     let told_now = |round: u64| world.custody.store().tokens_due(round, 1000).unwrap().is_empty();
@@ -103,7 +103,7 @@ async fn the_central_system_is_told_of_tokens_by_code_and_never_by_an_original()
         assert_eq!(object["contract_id"], codes.contract.as_str());
         assert_eq!(object["group_id"], codes.group.unwrap().as_str());
         assert_eq!((&object["valid"], &object["whitelist"], &object["language"]), (&json!(true), &json!("ALLOWED"), &json!("nl")));
-        assert_eq!(object["last_updated"], token.updated_text);
+        assert_eq!((&object["last_updated"], &object["issuer"]), (&json!(token.updated_text), &json!("NL-ABC")));
         assert_eq!(
             world.custody.vault.token_of_code(codes.uid.as_str(), &Recipients::default()).unwrap().unwrap().updated_text,
             token.updated_text
@@ -203,6 +203,44 @@ async fn tokens_are_pulled_page_by_page_and_on_the_same_origin_only() {
     delivering.stop(Duration::from_secs(5)).await;
     assert_eq!(evil.count(), 0);
     assert!(metric("sluis_tokens_pulled_total{recipient=\"NL-ABD\",outcome=\"skipped\"}") >= Some(3.0));
+}
+
+/// What an e-MSP writes freely may name its customer, and what it writes finely is a name: neither goes to the central system.
+#[tokio::test]
+async fn the_central_system_is_told_no_free_text_and_no_fine_times() {
+    let mut object = token_object("NL-ABC", 1);
+    (object["issuer"], object["last_updated"]) = (json!("J. Jansen, 04A2B3C4D50001"), json!("2026-11-24T10:00:00.123456789+01:00"));
+    let token = EmspToken::from_object(party("NL-ABC"), Ocpi::V221, &object).unwrap();
+    let world = World::new();
+    let codes = world.custody.vault.token_codes(&token);
+    for version in Ocpi::ALL {
+        let told = token.coded(version, &codes);
+        assert_eq!((&told["issuer"], &told["last_updated"]), (&json!("NL-ABC"), &json!("2026-11-24T09:00:00Z")));
+        let back = token.to_object(version);
+        assert_eq!((&back["issuer"], &back["last_updated"]), (&object["issuer"], &object["last_updated"]), "its owner reads what it wrote");
+    }
+}
+
+#[tokio::test]
+async fn the_central_system_is_told_of_no_disputed_token_and_of_none_without_an_agreement() {
+    let world = World::new();
+    let (server, told) = csms(|_, asked| (asked.headers["authorization"] != format!("Token {CREDENTIAL}")).then(|| Say::status(401))).await;
+    let vault = &world.custody.vault;
+    let nowhere = "http://127.0.0.1:1";
+    let mut ended = emsp("NL-ABS", nowhere);
+    ended.0.valid = [None, Some("2026-11-23".into())];
+    let parties = [emsp("NL-ABR", nowhere), emsp("NL-ABT", nowhere), ended];
+    let contract = |owner: &str| EmspToken { uid: Sensitive::new("NL-ABT-C12345678".into()), ..token(owner, 8) };
+    for token in [token("NL-ABR", 1), token("NL-ABT", 2), token("NL-ABR", 2), token("NL-ABS", 3), token("NL-ABU", 4), contract("NL-ABR")] {
+        vault.keep_token(&token).await.unwrap();
+    }
+    let delivering = world.delivery(&parties, Some(&format!("{}/versions", server.url))).start();
+    let round = NOW as u64 / 86_400_000;
+    until("all are worked off", || world.custody.store().tokens_due(round, 1000).unwrap().is_empty()).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    let code = vault.token_codes(&token("NL-ABR", 1)).uid;
+    assert_eq!(told.lock().unwrap().keys().collect::<Vec<_>>(), [&format!("/2.2.1/tokens/NL/ABR/{code}?type=RFID")]);
+    assert_eq!(world.disclosed("csms").len(), 1);
 }
 
 /// An erasure that left the e-MSP's token would be undone by the next day's round: its codes would be recorded anew.

@@ -8,8 +8,10 @@
 //! where path and object differ).
 
 use super::envelope::Outcome;
+use super::peer::Who;
 use super::server::{Query, Surface, object};
 use super::token::KINDS;
+use crate::ocpp::catalogue::Purpose;
 use crate::recipient::{Ocpi, Party, Recipient};
 use crate::secret::Sensitive;
 use crate::vault::VaultError;
@@ -68,7 +70,16 @@ impl Surface {
         let kept = self.kept(&recipient.party, &uid, asked)?;
         let token = match *method {
             Method::GET => {
-                return Ok(kept.map_or_else(Outcome::unknown_token, |token| Outcome::data(&token.to_object(version))));
+                let Some(token) = kept else { return Ok(Outcome::unknown_token()) };
+                let object = token.to_object(version);
+                let fields =
+                    object.as_object().into_iter().flat_map(|object| object.keys()).map(String::as_str).collect::<Vec<_>>().join(" ");
+                let subject = self.custody.vault.subject_of_token(&token);
+                // Its owner said it before; and still it is told of a person.
+                let reference =
+                    format!("token {} {} {}", token.kind, format_args!("{:032x}", u128::from_be_bytes(subject)), self.now().date());
+                self.disclose(Who::Emsp(recipient.party), Purpose::Charge, Some(subject), reference, fields).await?;
+                return Ok(Outcome::data(&object));
             }
             Method::PUT => match object(body) {
                 Some(said) => EmspToken::from_object(recipient.party, version, &said),

@@ -295,6 +295,11 @@ impl Vault {
         self.inner.keys.blind("subject", &[&[identifier.class.byte()], canonical.as_bytes()])
     }
 
+    /// [`Vault::subject`] of whoever has a token.
+    pub fn subject_of_token(&self, token: &EmspToken) -> [u8; 16] {
+        self.subject_of(&identifier(&token.uid))
+    }
+
     /// What an e-MSP's own code stands for, given the code in the central system's domain that it was made beside (a CDR has both): identifier
     /// and, where it is known, contract. `None` alike for a code that is another's, unknown, or erased (R25).
     ///
