@@ -409,6 +409,12 @@ impl Store {
         engine.tokens_by_blind(blind)
     }
 
+    /// How many tokens an e-MSP has: reads an entry of some 40 bytes for each token that there is.
+    pub fn tokens_of(&self, owner: &str) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.tokens_of(owner)
+    }
+
     /// All tokens, by owner, kind and digest, after one; at most `most` and at most [`PAGE`].
     pub fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;

@@ -292,6 +292,9 @@ async fn what_was_erased_is_told_to_nobody_and_no_resync_brings_it_back() {
         assert!(vault.token_of_code(code.as_str(), &Recipients::default()).unwrap().is_none() && vault.subject(code.as_str()).is_none());
     }
     assert_eq!(vault.reference(codes.uid.as_str(), &party("NL-ABO"), Timestamp(NOW)).unwrap(), None);
+    // An e-MSP that never had it is told nothing by what becomes of a guess.
+    let guess = EmspToken { owner: party("DE-ABP"), ..colleague.clone() };
+    assert!(vault.keep_token(&guess).await.is_ok() && vault.token(&guess.owner, &guess.uid, None).unwrap().is_some());
     // What its owner says of it later is another word.
     let later = EmspToken { updated: Timestamp(NOW + 1), ..gone };
     vault.keep_token(&later).await.unwrap();

@@ -120,8 +120,8 @@ async fn keep(shared: &Shared, party: &Party, contact: &Contact, object: &Value)
             counts::pulled(party, "unchanged");
             Ok(Some(token.updated.0))
         }
-        // This one can never be kept: too long to be sealed, or its code is another's.
-        Err(VaultError::Seal(_) | VaultError::Collision) => Ok(None),
+        // This one cannot be kept: too long to be sealed, its code is another's, or its owner has too many.
+        Err(VaultError::Seal(_) | VaultError::Collision | VaultError::TooMany) => Ok(None),
         Err(error) => Err(vault_failed(error)),
     }
 }

@@ -7,7 +7,7 @@
 //! Sources: OCPI 2.1.1, 2.2.1 and 2.3.0 §Tokens (Receiver interface); §Transport and format (client-owned objects: 404 for another's path, 2001
 //! where path and object differ).
 
-use super::envelope::Outcome;
+use super::envelope::{self, Outcome};
 use super::peer::Who;
 use super::server::{Query, Surface, object};
 use super::token::KINDS;
@@ -121,6 +121,7 @@ impl Surface {
         match self.custody.vault.keep_token(&token).await {
             // An old word too: acknowledged, as for one that nobody has heard of, and left alone.
             Err(VaultError::Erased) => {}
+            Err(VaultError::TooMany) => return Ok(Outcome::refused(envelope::CLIENT_ERROR, "Too many tokens")),
             kept => {
                 kept?;
                 self.errands.tokens_changed();

@@ -443,6 +443,12 @@ pub(super) fn tokens_by_blind(conn: &Connection, blind: &[u8; 16]) -> Result<Vec
     many(conn, &format!("{TOKEN} WHERE blind = ? ORDER BY owner, kind LIMIT 64"), &[blind], token_row)
 }
 
+pub(super) fn tokens_of(conn: &Connection, owner: &str) -> Result<u64, StoreError> {
+    // By the small index, which holds the whole primary key, and not by the rows.
+    let sql = "SELECT count(*) FROM token INDEXED BY token_blind WHERE owner = ?";
+    Ok(one(conn, sql, &[&owner], |row| count(row, 0))?.unwrap_or(0))
+}
+
 pub(super) fn tokens_after(conn: &Connection, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
     let most = signed(most.min(PAGE) as u64);
     match after {

@@ -134,6 +134,10 @@ impl Embedded {
         billing::tokens_by_blind(&self.reader(), blind)
     }
 
+    pub(super) fn tokens_of(&self, owner: &str) -> Result<u64, StoreError> {
+        billing::tokens_of(&self.reader(), owner)
+    }
+
     pub(super) fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
         billing::tokens_after(&self.reader(), after, most)
     }

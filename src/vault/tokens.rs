@@ -11,7 +11,12 @@ use crate::seal;
 use crate::secret::Sensitive;
 use crate::store::{Op, PAGE, StoreError, TokenRow};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+/// Tokens of one e-MSP at most: several times what the largest has. Besides memory and disk it bounds how many cards can be claimed by guessing: of
+/// the 2^32 numbers that the shortest have, one in a thousand.
+pub const MOST_TOKENS: u64 = 1 << 22;
 
 /// A token of an e-MSP: of OCPI's object (2.2.1 §Tokens) what charging and billing need. The printed card number, the energy contract and the
 /// default profile are not kept.
@@ -101,12 +106,17 @@ impl Vault {
     /// can be told of them. Durable when it returns. All in one change: how long it takes does not tell whether the identifier was seen before.
     ///
     /// # Errors
-    /// Nothing is kept. [`VaultError::Erased`] if something it names was erased since it was last updated.
+    /// Nothing is kept. [`VaultError::Erased`] if something it names was erased since it was last updated; [`VaultError::TooMany`] beyond
+    /// [`MOST_TOKENS`].
     pub async fn keep_token(&self, token: &EmspToken) -> Result<TokenCodes, VaultError> {
+        self.keep_within(token, MOST_TOKENS).await
+    }
+
+    async fn keep_within(&self, token: &EmspToken, most: u64) -> Result<TokenCodes, VaultError> {
         let codes = self.token_codes(token);
         let sightings = sightings(token, &codes);
         for Sighting { identifier, .. } in &sightings {
-            if self.was_erased(identifier)?.is_some_and(|until| token.updated <= until) {
+            if self.was_erased(identifier, &token.owner.to_string())?.is_some_and(|until| token.updated <= until) {
                 return Err(VaultError::Erased);
             }
         }
@@ -114,11 +124,37 @@ impl Vault {
         let place = token_place(&token.owner.to_string(), &token.kind, &blind);
         let sealed = seal::seal(&written(token), &place, self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
         let row = TokenRow { owner: token.owner.to_string(), kind: token.kind.clone(), blind, updated: token.updated, sealed };
+        let is_same = |other: &TokenRow| other.owner == row.owner && other.kind == row.kind;
+        let new = !self.inner.store.tokens_by_blind(&blind)?.iter().any(is_same);
+        if new && self.count(token.owner).await? >= most {
+            return Err(VaultError::TooMany);
+        }
         let (mut ops, fresh) = self.inner.unrecorded(&sightings)?;
         ops.push(Op::TokenPut(row));
         let done = self.inner.store.commit(ops).await;
         self.inner.recorded(done, &fresh)?;
+        self.owned().entry(token.owner).and_modify(|count| *count += u64::from(new));
         Ok(codes)
+    }
+
+    /// How many tokens an e-MSP has; read from the store the first time, which takes a while if there are millions.
+    async fn count(&self, owner: Party) -> Result<u64, VaultError> {
+        if let Some(count) = self.owned().get(&owner) {
+            return Ok(*count);
+        }
+        let store = self.inner.store.clone();
+        let counted = tokio::task::spawn_blocking(move || store.tokens_of(&owner.to_string())).await;
+        let count = counted.map_err(|_| StoreError::Closed)??;
+        self.owned().insert(owner, count);
+        Ok(count)
+    }
+
+    pub(super) fn forget_counts(&self) {
+        self.owned().clear();
+    }
+
+    fn owned(&self) -> MutexGuard<'_, HashMap<Party, u64>> {
+        self.inner.tokens.lock().unwrap_or_else(PoisonError::into_inner) // every step leaves the map whole
     }
 
     /// The rows of all tokens that name an identifier, as card, contract or group. Reads them all: contracts and groups are sealed.
@@ -136,24 +172,25 @@ impl Vault {
         }
     }
 
-    /// Remembers that what was said of an identifier until a moment stays erased: a keyed digest, and the moment. One for each identifier that an
-    /// operator has erased.
-    pub(super) fn erased_until(&self, identifier: &Identifier, until: Timestamp) -> Result<Op, VaultError> {
-        let name = self.erased_name(identifier);
+    /// Remembers that what the owner of a token said of an identifier until `now` stays erased: a keyed digest, and the moment. Of its owner
+    /// only, or any e-MSP could ask by pushing guesses whether somebody was erased here. As many as tokens that an operator has erased.
+    pub(super) fn erased_until(&self, identifier: &Identifier, token: &TokenRow, now: Timestamp) -> Result<Op, VaultError> {
+        let name = self.erased_name(identifier, &token.owner);
+        let until = now.max(token.updated); // a clock that is ahead of ours does not outlive the erasure
         let text = Sensitive::new(until.0.to_string());
         let sealed = seal::seal(&text, &references::place(&name), self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
         Ok(Op::SecretPut { name, sealed })
     }
 
-    fn was_erased(&self, identifier: &Identifier) -> Result<Option<Timestamp>, VaultError> {
-        let name = self.erased_name(identifier);
+    fn was_erased(&self, identifier: &Identifier, owner: &str) -> Result<Option<Timestamp>, VaultError> {
+        let name = self.erased_name(identifier, owner);
         let Some(sealed) = self.inner.store.secret(&name)? else { return Ok(None) };
         let text = seal::open(&sealed, &references::place(&name), self.inner.keys.standing_wrapping())?;
         Ok(text.expose().parse().ok().map(Timestamp)) // a moment
     }
 
-    fn erased_name(&self, identifier: &Identifier) -> String {
-        format!("erased {}", hex(&self.token_blind(identifier)))
+    fn erased_name(&self, identifier: &Identifier, owner: &str) -> String {
+        format!("erased {owner} {}", hex(&self.token_blind(identifier)))
     }
 
     /// The field that holds a code of ours for the central system: nobody's card does, and a code of a code would restore to a code.
@@ -437,4 +474,41 @@ fn read(text: &Sensitive<String>, row: &TokenRow) -> Option<EmspToken> {
         updated: row.updated,
         updated_text: text("updated")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custody::{Custody, Opening, Role};
+
+    #[tokio::test]
+    async fn an_e_msp_claims_no_more_identifiers_than_it_may_have_tokens() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Custody::open(dir.path(), None, &Opening::new(Role::Beside, Timestamp(0))).unwrap().vault;
+        let token = |owner: &str, n: u32| EmspToken {
+            owner: Party::parse(owner).unwrap(),
+            kind: "RFID".to_owned(),
+            uid: Sensitive::new(format!("{n:08X}")),
+            contract: Sensitive::new("c".to_owned()),
+            group: None,
+            issuer: String::new(),
+            valid: true,
+            whitelist: "ALLOWED".to_owned(),
+            language: None,
+            updated: Timestamp(0),
+            updated_text: String::new(),
+        };
+        let mut vault = open();
+        for n in 0..3 {
+            vault.keep_within(&token("NL-ABC", n), 3).await.unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(vault.keep_within(&token("NL-ABC", 3), 3).await.unwrap_err(), VaultError::TooMany);
+            vault.keep_within(&token("NL-ABC", 2), 3).await.unwrap(); // said again
+            vault.keep_within(&token("NL-XYZ", 3), 3).await.unwrap();
+            vault = open(); // counted anew
+        }
+        vault.erase(&identifier(&token("NL-ABC", 1).uid), Timestamp(0)).unwrap();
+        vault.keep_within(&token("NL-ABC", 3), 3).await.unwrap();
+    }
 }
