@@ -99,7 +99,7 @@ pub enum Op {
         /// OCPI's `last_updated`, as in the body.
         updated: Timestamp,
     },
-    /// Append to the disclosure log, unless the same recipient, purpose and reference is there.
+    /// Append to the disclosure log; if the same recipient, purpose and reference is there, add to it the fields that it lacks.
     Disclose(DisclosureRow),
     /// Keep a token of an e-MSP in place of what is there; the central system is due to be told of it.
     TokenPut(TokenRow),

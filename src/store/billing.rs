@@ -132,7 +132,8 @@ pub struct DisclosureRow {
     pub purpose: String,
     /// Whom it was about: a keyed digest; `None` if nobody in particular.
     pub subject: Option<[u8; 16]>,
-    /// What it was: the id of a CDR, a keyed digest of a token, or a random id. The same recipient, purpose and reference is one disclosure.
+    /// What it was: the id of a CDR, a keyed digest of a token, or a random id. The same recipient, purpose and reference is one disclosure,
+    /// of all fields that were ever given by it.
     pub reference: String,
     /// The names of the fields, separated by spaces.
     pub fields: String,
@@ -294,10 +295,19 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
         }
         Op::Disclose(row) => {
             let DisclosureRow { at, recipient, purpose, subject, reference, fields, .. } = row;
-            run(
+            let fresh = run(
                 "INSERT INTO disclosure (at, recipient, purpose, subject, reference, fields) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 params![at.0, recipient, purpose, subject, reference, fields],
             )?;
+            if fresh == 0 {
+                let (row, key) = ("WHERE recipient = ?1 AND purpose = ?2 AND reference = ?3", params![recipient, purpose, reference]);
+                let told: String = one(conn, &format!("SELECT fields FROM disclosure {row}"), key, |row| row.get(0))?.unwrap_or_default();
+                let more: Vec<&str> = fields.split(' ').filter(|field| told.split(' ').all(|other| other != *field)).collect();
+                if !more.is_empty() {
+                    let all = format!("{told} {}", more.join(" "));
+                    run(&format!("UPDATE disclosure SET fields = ?4 {row}"), params![recipient, purpose, reference, all])?;
+                }
+            }
         }
         Op::TokenPut(row) => {
             let TokenRow { owner, kind, blind, updated, sealed } = row;

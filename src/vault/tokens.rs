@@ -3,7 +3,7 @@
 
 use super::{Vault, VaultError, references};
 use crate::clock::Timestamp;
-use crate::identity::{Class, Codes, Declared, Identifier, Sighting};
+use crate::identity::{Class, Codes, Declared, Identifier, SEPARATORS, Sighting};
 use crate::keys::Domain;
 use crate::pseudonym::Pseudonym;
 use crate::recipient::{Party, Recipients};
@@ -389,7 +389,12 @@ impl Vault {
 fn by_tokens(rows: &[TokenRow], identifier: &Identifier, recipients: &Recipients) -> Result<Option<Party>, Unowned> {
     let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
     owners.dedup(); // rows are in the order of their owners
-    let others = by_value(identifier, recipients);
+    let mut others = by_value(identifier, recipients);
+    // Contracts of older forms (DIN SPEC 91286) are no eMAIDs, and yet they begin with their provider. That gives them to nobody, but speaks.
+    let bare = || identifier.canonical.expose().chars().filter(|c| !SEPARATORS.contains(c)).collect::<String>(); // compared with public names
+    if identifier.class == Class::Other {
+        others.extend(bare().get(..5).and_then(Party::parse).filter(|party| recipients.find(party).is_some()));
+    }
     match owners.as_slice() {
         [] => Ok(None),
         [party] if others.is_empty() || others.contains(party) => Ok(Some(*party)),

@@ -97,7 +97,13 @@ async fn an_owner_is_known_by_token_provider_or_range_and_never_guessed() {
 #[tokio::test]
 async fn a_token_pushed_for_what_is_anothers_by_provider_or_range_captures_no_session() {
     let world = World::new();
-    for (kind, uid) in [("EMAID", "NLABCC12345678"), ("RFID", "nl*abc*c87654321"), ("RFID", "04AB12CD34EF56"), ("OTHER", "WEB-A7")] {
+    for (kind, uid) in [
+        ("EMAID", "NLABCC12345678"),
+        ("RFID", "nl*abc*c87654321"),
+        ("RFID", "04AB12CD34EF56"),
+        ("OTHER", "WEB-A7"),
+        ("OTHER", "NL-ABC-123456-7"),
+    ] {
         world.owns(NEW, kind, uid, "c").await;
         assert_eq!(fate(&world, uid).await, "ambiguous_owner", "{uid}");
         let code = world.code(uid).await;

@@ -145,6 +145,7 @@ async fn only_the_owner_learns_what_a_code_stands_for() {
     assert_eq!(full, json!({"uid": "04A2B3C4D5E607", "contract_id": "NL-ABC-C00000001-X"}));
     let rows = world.store().disclosures(world.custody().vault.subject(&codes(&world, "04A2B3C4D5E607").0).as_ref(), 0).unwrap();
     assert_eq!((rows.len(), rows[0].recipient.as_str(), rows[0].purpose.as_str()), (1, "NL-ABC", "bill"), "once a day for a CDR");
+    assert_eq!(rows[0].fields, "uid contract_id", "with what it was told the second time, too");
 
     let erased = |world: &World| {
         let vault = world.custody().vault.clone();
