@@ -11,13 +11,14 @@ use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
 use crate::gateway::Gateway;
 use crate::gateway::upstream::Upstream;
 use crate::metrics::Metrics;
-use crate::ocpi::client::{Client, Trouble};
+use crate::ocpi::client::{Authorization, Client, Trouble};
 use crate::ocpi::directory::Directory;
 use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
 use crate::store::{Op, Store, StoreError};
 use crate::vault::tokens::EmspToken;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,7 +88,11 @@ impl Serving {
             }
         }
         let metrics = Metrics::install().map_err(StartError::Metrics)?;
-        let errands = Arc::new(Errands { delivery: delivery.clone(), doorbell: doorbell.clone() });
+        let errands = Arc::new(Errands {
+            delivery: delivery.clone(),
+            doorbell: doorbell.clone(),
+            homes: desk.as_ref().map(Desk::homes).unwrap_or_default(),
+        });
         let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;
         let surface = Surface::open(config, Arc::clone(&custody), client, errands, metrics.clone()).map_err(StartError::Config)?;
         let listener = bind("listen", config.listen).await?;
@@ -317,14 +322,30 @@ pub fn ocpi_client(config: &Config) -> Result<Client, String> {
 struct Errands {
     delivery: Option<Delivery>,
     doorbell: Doorbell,
+    /// Ids of homes and of their EVSEs, in upper case.
+    homes: HashSet<String>,
+}
+
+impl Errands {
+    /// Whether a place is somebody's home: an e-MSP knows it by another name, if at all (R04, R13).
+    fn is_home(&self, place: &Value) -> bool {
+        let evses = place["evse_uids"].as_array().into_iter().flatten();
+        let mut ids = evses.chain([&place["location_id"]]).filter_map(Value::as_str);
+        ids.any(|id| self.homes.contains(&id.to_ascii_uppercase()))
+    }
 }
 
 impl server::Errands for Errands {
     fn ask<'a>(&'a self, token: &'a EmspToken, location: Option<&'a Value>) -> server::Asking<'a> {
         Box::pin(async move {
-            match &self.delivery {
-                Some(delivery) => delivery.authorize(token, location).await,
-                None => Err(Trouble::NoWay),
+            let Some(delivery) = &self.delivery else { return Err(Trouble::NoWay) };
+            match location.filter(|place| self.is_home(place)) {
+                // Asked without a place: what it says holds for this one.
+                Some(home) => {
+                    let said = delivery.authorize(token, None).await?;
+                    Ok(Authorization { location: (said.allowed == "ALLOWED").then(|| home.clone()), ..said })
+                }
+                None => delivery.authorize(token, location).await,
             }
         })
     }

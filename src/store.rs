@@ -99,10 +99,12 @@ pub enum Op {
         /// OCPI's `last_updated`, as in the body.
         updated: Timestamp,
     },
-    /// Append to the disclosure log, unless the same recipient, purpose and reference is there.
+    /// Append to the disclosure log; if the same recipient, purpose and reference is there, add to it the fields that it lacks.
     Disclose(DisclosureRow),
     /// Keep a token of an e-MSP in place of what is there; the central system is due to be told of it.
     TokenPut(TokenRow),
+    /// Erase a token of an e-MSP: its key is overwritten, then the row deleted.
+    TokenErase(TokenRow),
     /// The central system was told of a token in a round. Not if the token has changed since it was read.
     TokenTold {
         /// The token as it was read.
@@ -407,6 +409,12 @@ impl Store {
         engine.tokens_by_blind(blind)
     }
 
+    /// How many tokens an e-MSP has: reads an entry of some 40 bytes for each token that there is.
+    pub fn tokens_of(&self, owner: &str) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.tokens_of(owner)
+    }
+
     /// All tokens, by owner, kind and digest, after one; at most `most` and at most [`PAGE`].
     pub fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
@@ -438,10 +446,10 @@ impl Store {
         engine.secret(name)
     }
 
-    /// The names of all sealed secrets; at most [`PAGE`].
-    pub fn secret_names(&self) -> Result<Vec<String>, StoreError> {
+    /// The names of sealed secrets, in order, after one; at most [`PAGE`].
+    pub fn secret_names(&self, after: &str) -> Result<Vec<String>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
-        engine.secret_names()
+        engine.secret_names(after)
     }
 
     /// All epochs, oldest first, destroyed ones too.

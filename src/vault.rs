@@ -13,10 +13,12 @@ use crate::clock::Timestamp;
 use crate::identity::{Class, Codes, Epoch, Identifier, Reveal, Sighting};
 use crate::keys::{Domain, Keyring, may_be_kept};
 use crate::pseudonym::Pseudonym;
+use crate::recipient::Party;
 use crate::seal::{self, Entropy, SealError};
 use crate::secret::Sensitive;
 use crate::store::{Op, Sizes, Store, StoreError, VaultRow};
 use cache::Cache;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tally::Tally;
 pub use tally::VaultCounts;
@@ -35,6 +37,12 @@ pub enum VaultError {
     /// The code is of no live epoch: it was destroyed meanwhile.
     #[error("the code's epoch is not live")]
     NotLive,
+    /// It is of before its identifier was erased, and stays erased.
+    #[error("erased since")]
+    Erased,
+    /// The e-MSP has as many tokens as it may have.
+    #[error("too many tokens")]
+    TooMany,
     /// It could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -49,6 +57,8 @@ impl VaultError {
         match self {
             Self::Collision => "collision",
             Self::NotLive => "not_live",
+            Self::Erased => "erased",
+            Self::TooMany => "too_many",
             Self::Seal(_) => "seal",
             Self::Store(error) => error.code(),
         }
@@ -70,6 +80,8 @@ struct Inner {
     pins: Cache<[u8; 16], Epoch>,
     /// One at a time adds to the references of authorisations.
     references: tokio::sync::Mutex<()>,
+    /// How many tokens an e-MSP has: counted once.
+    tokens: std::sync::Mutex<HashMap<Party, u64>>,
     tally: Tally,
 }
 
@@ -83,6 +95,7 @@ impl Vault {
             known: Cache::new(KNOWN),
             pins: Cache::new(PINS),
             references: tokio::sync::Mutex::new(()),
+            tokens: std::sync::Mutex::default(),
             tally: Tally::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -147,20 +160,28 @@ impl Vault {
         Some((identifier.class, issuer))
     }
 
-    /// Erases one identifier in all live epochs: its records' keys are overwritten, the rows deleted, the log emptied, the memory cleared.
-    /// Returns how many records there were. Its codes can be made again until the epoch is destroyed, but restore to nothing.
+    /// Erases one identifier in all live epochs, with all that could bring its record back: the tokens of e-MSPs that name it, as card, contract
+    /// or group, and the references given for it. The records' keys are overwritten, the rows deleted, the log emptied, the memory cleared.
+    /// What an e-MSP with such a token said of it until `now` is not kept any more, however often it is said again; what it says later is. To
+    /// all others it is as unknown as what never was. Returns how many records and tokens there were. Its codes can be made again until the epoch is destroyed, but restore to nothing.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when the rows are gone but a reader kept the log from being emptied: call again.
-    pub fn erase(&self, identifier: &Identifier) -> Result<usize, StoreError> {
+    pub fn erase(&self, identifier: &Identifier, now: Timestamp) -> Result<usize, VaultError> {
         let inner = &self.inner;
         let codes: Vec<_> = inner.keys.epochs().into_iter().map(|epoch| inner.keys.code(identifier, Some(epoch))).collect();
-        let mut found = 0;
+        let tokens = self.tokens_naming(identifier)?;
+        let mut found = tokens.len();
         for code in &codes {
             found += usize::from(inner.store.vault_row(code)?.is_some());
         }
-        inner.store.commit_blocking(codes.iter().map(|code| Op::VaultErase(*code)).collect())?;
+        let mut ops = tokens.iter().map(|token| self.erased_until(identifier, token, now)).collect::<Result<Vec<_>, _>>()?;
+        ops.extend(codes.iter().map(|code| Op::VaultErase(*code)));
+        ops.extend(tokens.into_iter().map(Op::TokenErase));
+        ops.extend(self.references_of(&codes)?.into_iter().map(Op::SecretDrop));
+        inner.store.commit_blocking(ops)?;
         codes.iter().for_each(|code| inner.known.forget(code));
+        self.forget_counts();
         inner.store.scrub()?;
         Ok(found)
     }
@@ -169,6 +190,7 @@ impl Vault {
     pub fn forget_memory(&self) {
         self.inner.known.clear();
         self.inner.pins.clear();
+        self.forget_counts();
     }
 
     /// Counters since opening.

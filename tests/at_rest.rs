@@ -5,6 +5,7 @@
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, OpenError, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Reveal, Sighting};
+use sluis::secret::Sensitive;
 use sluis::store::{DATABASE, StoreError};
 use std::fs;
 use std::path::Path;
@@ -48,7 +49,7 @@ async fn nothing_on_the_disk_names_anybody() {
     }
     for card in &cards[..100] {
         custody.vault.pin("CS-1", card, custody.keys.current(), NOW).await.unwrap();
-        assert_eq!(custody.vault.erase(&Identifier::from_wire(card, Declared::Undeclared)).unwrap(), 1);
+        assert_eq!(custody.vault.erase(&Identifier::from_wire(card, Declared::Undeclared), NOW).unwrap(), 1);
     }
     let scan = || {
         let bytes: Vec<u8> = fs::read_dir(dir.path()).unwrap().flat_map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
@@ -98,7 +99,7 @@ async fn what_was_erased_or_destroyed_is_nowhere() {
     let root = custody.store().epochs().unwrap()[0].wrapped.clone();
     let holds = |what: &[u8]| memchr::memmem::find(&files(dir.path()), what).is_some();
     assert!(holds(&gone.wrapped) && holds(&root));
-    assert_eq!(custody.vault.erase(&sightings[7].identifier).unwrap(), 1);
+    assert_eq!(custody.vault.erase(&sightings[7].identifier, NOW).unwrap(), 1);
     assert!(row(7).is_none() && !holds(&gone.wrapped) && !holds(&gone.text) && holds(&stays.wrapped));
     assert_eq!(custody.vault.sizes().unwrap().vault, 199);
     custody.rotate(NOW).unwrap();
@@ -130,4 +131,71 @@ async fn rows_that_were_swapped_or_altered_do_not_open() {
     assert_eq!(custody.vault.reveal(&sightings[3].code).unwrap().expose(), "visitor", "{d}");
     drop(custody);
     assert!(matches!(Custody::open(dir.path(), None, &Opening::new(Role::Serve, NOW)).unwrap_err(), OpenError::WrongKey));
+}
+
+/// An e-MSP that pushes guessed card numbers could tell by the clock which were seen here before, if those took fewer flushes of the disk.
+#[tokio::test]
+async fn keeping_a_token_takes_one_change_whether_its_identifiers_were_seen_before_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    custody.vault.record(&[seen(&custody, "04A2B3C4D5E601"), seen(&custody, "NLABCC00000001")]).await.unwrap();
+    // A frame of the log that ends a change has the size of the database in its header (SQLite file format, §4.1).
+    let changes = || {
+        let log = fs::read(dir.path().join(format!("{DATABASE}-wal"))).unwrap();
+        let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+        log[32..].chunks_exact(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
+    };
+    let owner = sluis::recipient::Party::parse("NL-ABC").unwrap();
+    for (uid, contract) in [("04A2B3C4D5E601", "NLABCC00000001"), ("04A2B3C4D5E602", "NLABCC00000002")] {
+        let object = serde_json::json!({
+            "country_code": "NL", "party_id": "ABC", "uid": uid, "type": "RFID", "contract_id": contract, "issuer": "", "valid": true,
+            "whitelist": "ALLOWED", "last_updated": "2026-11-24T10:00:00Z",
+        });
+        let token = sluis::vault::tokens::EmspToken::from_object(owner, sluis::recipient::Ocpi::V221, &object).unwrap();
+        let before = changes();
+        custody.vault.keep_token(&token).await.unwrap();
+        assert_eq!(changes() - before, 1, "{uid}");
+    }
+}
+
+/// Whoever can write to the disk cannot hand one e-MSP's token, reference or credentials to another.
+#[tokio::test]
+async fn tokens_references_and_credentials_that_were_swapped_do_not_open_and_erased_ones_are_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let party = |text: &str| sluis::recipient::Party::parse(text).unwrap();
+    let (one, other) = (party("NL-ABC"), party("NL-XYZ"));
+    for (owner, uid) in [(one, "04A2B3C4D5E601"), (other, "04A2B3C4D5E602")] {
+        let object = serde_json::json!({
+            "country_code": owner.country(), "party_id": owner.id(), "uid": uid, "type": "RFID", "contract_id": "c", "issuer": "", "valid": true,
+            "whitelist": "ALLOWED", "last_updated": "2026-11-24T10:00:00Z",
+        });
+        let token = sluis::vault::tokens::EmspToken::from_object(owner, sluis::recipient::Ocpi::V221, &object).unwrap();
+        let code = custody.vault.keep_token(&token).await.unwrap().uid;
+        custody.vault.keep_reference(code.as_str(), &owner, "reference", NOW).await.unwrap();
+        custody.keep_secret(&format!("ocpi {owner}"), &Sensitive::new(format!("credentials of {owner}"))).await.unwrap();
+    }
+    let rows: Vec<_> = custody.store().tokens_after(None, 10).unwrap();
+    let names = custody.store().secret_names("").unwrap();
+    let uid = |text: &str| Sensitive::new(text.to_owned());
+    let swap = |table: &str, key: &str, pair: [&dyn rusqlite::ToSql; 2]| {
+        let other = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+        let sql = format!("UPDATE {table} SET (dek, sealed) = (SELECT dek, sealed FROM {table} WHERE {key} = ?2) WHERE {key} = ?1");
+        assert_eq!(other.execute(&sql, pair.as_slice()).unwrap(), 1);
+    };
+    assert_eq!(custody.vault.token(&other, &uid("04A2B3C4D5E602"), None).unwrap().unwrap().uid.expose(), "04A2B3C4D5E602");
+    swap("token", "blind", [&rows[0].blind, &rows[1].blind]);
+    assert!(custody.vault.token(&one, &uid("04A2B3C4D5E601"), None).is_err());
+    assert_eq!(names.len(), 4);
+    swap("secret", "name", [&names[0], &names[1]]);
+    swap("secret", "name", [&names[2], &names[3]]);
+    let code = names[0].rsplit(' ').next().unwrap();
+    assert!(custody.vault.reference(code, &one, NOW).is_err() && custody.secret(&names[2]).is_err() && custody.secret(&names[3]).is_ok());
+    // Erased, its bytes are gone too.
+    let holds = |what: &[u8]| memchr::memmem::find(&files(dir.path()), what).is_some();
+    let sealed = &rows[1].sealed;
+    assert!(holds(&sealed.wrapped) && holds(&sealed.text));
+    custody.vault.erase(&Identifier::from_wire("04A2B3C4D5E602", Declared::Undeclared), NOW).unwrap();
+    custody.vault.erase(&Identifier::from_wire("04A2B3C4D5E601", Declared::Undeclared), NOW).unwrap();
+    assert!(!holds(&sealed.wrapped) && !holds(&sealed.text) && custody.store().sizes().unwrap().tokens == 0);
 }

@@ -154,7 +154,7 @@ async fn what_a_tool_does_beside_a_gateway_reaches_it() {
     assert_eq!(serving.refresh(), Ok(true));
     assert_eq!(serving.keys.current(), Epoch(1));
     assert!(serving.vault.reveal(&seen.code).is_some());
-    assert_eq!(tool.vault.erase(&card("04-a2-b3-c4")).unwrap(), 1);
+    assert_eq!(tool.vault.erase(&card("04-a2-b3-c4"), NOW).unwrap(), 1);
     assert!(serving.vault.reveal(&seen.code).is_some(), "in memory until the refresh");
     assert_eq!(serving.refresh(), Ok(true));
     assert!(serving.vault.reveal(&seen.code).is_none());

@@ -173,6 +173,10 @@ async fn a_token_is_put_read_and_patched_by_its_owner_only() {
     }
     assert_eq!(world.get(path, &abc).await.data(), kept);
     assert_eq!(world.get("/2.2.1/tokens/nl/abc/04:a2:b3:c4:d5:e6:f7?type=rfid", &abc).await.data(), kept, "in any spelling");
+    let told: Vec<_> =
+        world.store().disclosures(None, 0).unwrap().into_iter().map(|row| (row.recipient, row.purpose, row.fields)).collect();
+    let fields = kept.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+    assert_eq!(told, [("NL-ABC".to_owned(), "charge".to_owned(), fields)], "what an owner reads back is told of a person too: once a day");
     // Nobody else's path, whether there is something or not.
     let answers = [
         world.get(path, &xyz).await,

@@ -14,13 +14,14 @@ use market::*;
 use serde_json::{Value, json};
 use sluis::clock::Timestamp;
 use sluis::config::{Config, Flags};
-use sluis::identity::Codes;
+use sluis::identity::{Codes, Declared, Identifier};
 use sluis::ocpi::client::{Bounds, Pass, Trouble, joined};
 use sluis::ocpi::peer::Endpoint;
-use sluis::recipient::Ocpi;
+use sluis::recipient::{Ocpi, Recipients};
 use sluis::secret::Sensitive;
 use sluis::serve::{Serving, StartError};
 use sluis::store::{CdrState, Op};
+use sluis::vault::VaultError;
 use sluis::vault::tokens::EmspToken;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,7 +88,7 @@ async fn the_central_system_is_told_of_tokens_by_code_and_never_by_an_original()
         world.custody.vault.keep_token(&token("NL-ABC", number)).await.unwrap();
     }
     let versions = format!("{}/versions", server.url);
-    let delivery = world.delivery(&[], Some(&versions));
+    let delivery = world.delivery(&[emsp("NL-ABC", "http://127.0.0.1:1")], Some(&versions));
     let delivering = delivery.start();
     let due = || world.custody.store().tokens_due(u64::MAX >> 1, 1000).unwrap().len();
     let told_now = |round: u64| world.custody.store().tokens_due(round, 1000).unwrap().is_empty();
@@ -102,8 +103,11 @@ async fn the_central_system_is_told_of_tokens_by_code_and_never_by_an_original()
         assert_eq!(object["contract_id"], codes.contract.as_str());
         assert_eq!(object["group_id"], codes.group.unwrap().as_str());
         assert_eq!((&object["valid"], &object["whitelist"], &object["language"]), (&json!(true), &json!("ALLOWED"), &json!("nl")));
-        assert_eq!(object["last_updated"], token.updated_text);
-        assert_eq!(world.custody.vault.token_of_code(codes.uid.as_str()).unwrap().unwrap().updated_text, token.updated_text);
+        assert_eq!((&object["last_updated"], &object["issuer"]), (&json!(token.updated_text), &json!("NL-ABC")));
+        assert_eq!(
+            world.custody.vault.token_of_code(codes.uid.as_str(), &Recipients::default()).unwrap().unwrap().updated_text,
+            token.updated_text
+        );
     }
     // A change is told at once, and nothing else with it.
     let before = server.count();
@@ -131,7 +135,10 @@ async fn the_central_system_is_told_of_tokens_by_code_and_never_by_an_original()
     for number in 0..50 {
         // In the epoch that was not there when the token was kept.
         let code = world.custody.vault.token_codes(&token("NL-ABC", number)).uid;
-        assert!(world.custody.vault.token_of_code(code.as_str()).unwrap().is_some() && world.custody.keys.epoch_of(&code).unwrap().0 == 1);
+        assert!(
+            world.custody.vault.token_of_code(code.as_str(), &Recipients::default()).unwrap().is_some()
+                && world.custody.keys.epoch_of(&code).unwrap().0 == 1
+        );
     }
     for asked in server.asked() {
         let raw = String::from_utf8_lossy(&asked.raw).to_ascii_uppercase();
@@ -196,6 +203,117 @@ async fn tokens_are_pulled_page_by_page_and_on_the_same_origin_only() {
     delivering.stop(Duration::from_secs(5)).await;
     assert_eq!(evil.count(), 0);
     assert!(metric("sluis_tokens_pulled_total{recipient=\"NL-ABD\",outcome=\"skipped\"}") >= Some(3.0));
+}
+
+/// What an e-MSP writes freely may name its customer, and what it writes finely is a name: neither goes to the central system.
+#[tokio::test]
+async fn the_central_system_is_told_no_free_text_and_no_fine_times() {
+    let mut object = token_object("NL-ABC", 1);
+    (object["issuer"], object["last_updated"]) = (json!("J. Jansen, 04A2B3C4D50001"), json!("2026-11-24T10:00:00.123456789+01:00"));
+    let token = EmspToken::from_object(party("NL-ABC"), Ocpi::V221, &object).unwrap();
+    let world = World::new();
+    let codes = world.custody.vault.token_codes(&token);
+    for version in Ocpi::ALL {
+        let told = token.coded(version, &codes);
+        assert_eq!((&told["issuer"], &told["last_updated"]), (&json!("NL-ABC"), &json!("2026-11-24T09:00:00Z")));
+        let back = token.to_object(version);
+        assert_eq!((&back["issuer"], &back["last_updated"]), (&object["issuer"], &object["last_updated"]), "its owner reads what it wrote");
+    }
+}
+
+#[tokio::test]
+async fn the_central_system_is_told_of_no_disputed_token_and_of_none_without_an_agreement() {
+    let world = World::new();
+    let (server, told) = csms(|_, asked| (asked.headers["authorization"] != format!("Token {CREDENTIAL}")).then(|| Say::status(401))).await;
+    let vault = &world.custody.vault;
+    let nowhere = "http://127.0.0.1:1";
+    let mut ended = emsp("NL-ABS", nowhere);
+    ended.0.valid = [None, Some("2026-11-23".into())];
+    let parties = [emsp("NL-ABR", nowhere), emsp("NL-ABT", nowhere), ended];
+    let contract = |owner: &str| EmspToken { uid: Sensitive::new("NL-ABT-C12345678".into()), ..token(owner, 8) };
+    for token in [token("NL-ABR", 1), token("NL-ABT", 2), token("NL-ABR", 2), token("NL-ABS", 3), token("NL-ABU", 4), contract("NL-ABR")] {
+        vault.keep_token(&token).await.unwrap();
+    }
+    let delivering = world.delivery(&parties, Some(&format!("{}/versions", server.url))).start();
+    let round = NOW as u64 / 86_400_000;
+    until("all are worked off", || world.custody.store().tokens_due(round, 1000).unwrap().is_empty()).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    let code = vault.token_codes(&token("NL-ABR", 1)).uid;
+    assert_eq!(told.lock().unwrap().keys().collect::<Vec<_>>(), [&format!("/2.2.1/tokens/NL/ABR/{code}?type=RFID")]);
+    assert_eq!(world.disclosed("csms").len(), 1);
+}
+
+/// An erasure that left the e-MSP's token would be undone by the next day's round: its codes would be recorded anew.
+#[tokio::test]
+async fn what_was_erased_is_told_to_nobody_and_no_resync_brings_it_back() {
+    let world = World::new();
+    let (server, told) = csms(|_, asked| (asked.headers["authorization"] != format!("Token {CREDENTIAL}")).then(|| Say::status(401))).await;
+    let vault = &world.custody.vault;
+    let (gone, other, colleague) = (token("NL-ABO", 1), token("NL-ABO", 9), token("NL-ABO", 4));
+    let fellow = EmspToken { contract: gone.uid.clone(), ..token("DE-ABP", 20) };
+    for token in [&gone, &EmspToken { kind: "APP_USER".into(), ..gone.clone() }, &other, &colleague, &fellow] {
+        vault.keep_token(token).await.unwrap();
+    }
+    let codes = vault.token_codes(&gone);
+    let at = Timestamp(NOW - 500);
+    for code in [codes.uid, vault.token_codes(&other).uid] {
+        vault.keep_reference(code.as_str(), &party("NL-ABO"), "r-1", at).await.unwrap();
+        vault.keep_reference(code.as_str(), &party("NL-ABO"), "r-0", Timestamp(NOW - 86_400_000)).await.unwrap();
+    }
+    let erase =
+        |text: &Sensitive<String>| vault.erase(&Identifier::from_wire(text.expose(), Declared::Undeclared), Timestamp(NOW)).unwrap();
+    assert_eq!(erase(&gone.uid), 1 + 3, "the record, both tokens of the card, and one that has it for its contract");
+    assert_eq!(erase(&colleague.contract), 1 + 1, "by the contract too");
+    assert_eq!(world.custody.store().sizes().unwrap().tokens, 1);
+    let names = world.custody.store().secret_names("").unwrap();
+    assert!(names.iter().all(|name| !name.contains(codes.uid.as_str())), "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.starts_with("authref ")).count(), 2, "another's stay");
+
+    // Its owner says the same again, by push and by pull; and a day later the central system is told of all.
+    assert_eq!(vault.keep_token(&gone).await.unwrap_err(), VaultError::Erased);
+    assert_eq!(vault.keep_token(&colleague).await.unwrap_err(), VaultError::Erased);
+    let pulled = Server::start(|_, _| {
+        Say::ocpi(200, 1000, json!([token_object("NL-ABO", 1), token_object("NL-ABO", 4), token_object("NL-ABO", 9)]))
+    })
+    .await;
+    let (recipient, mut peer) = emsp("NL-ABO", &pulled.url);
+    peer.endpoints = vec![Endpoint { module: "tokens".into(), role: "SENDER".into(), url: format!("{}/tokens", pulled.url) }];
+    let delivering = world.delivery(&[(recipient, peer)], Some(&format!("{}/versions", server.url))).start();
+    until("the pull ends", || world.custody.store().mark("tokens NL-ABO").unwrap() > 0).await;
+    until("the other is told", || told.lock().unwrap().len() == 1).await;
+    world.now.store(NOW + 86_400_000, Ordering::SeqCst);
+    let round = NOW as u64 / 86_400_000 + 1;
+    until("the next day is told", || world.custody.store().tokens_due(round, 1000).unwrap().is_empty()).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert!(told.lock().unwrap().keys().all(|target| target.contains(vault.token_codes(&other).uid.as_str())));
+    assert_eq!(world.custody.store().sizes().unwrap().tokens, 1);
+    for code in [codes.uid, vault.token_codes(&colleague).contract] {
+        assert!(world.custody.store().vault_row(&code).unwrap().is_none());
+        assert!(vault.token_of_code(code.as_str(), &Recipients::default()).unwrap().is_none() && vault.subject(code.as_str()).is_none());
+    }
+    assert_eq!(vault.reference(codes.uid.as_str(), &party("NL-ABO"), Timestamp(NOW)).unwrap(), None);
+    // An e-MSP that never had it is told nothing by what becomes of a guess.
+    let guess = EmspToken { owner: party("DE-ABP"), ..colleague.clone() };
+    assert!(vault.keep_token(&guess).await.is_ok() && vault.token(&guess.owner, &guess.uid, None).unwrap().is_some());
+    // What its owner says of it later is another word.
+    let later = EmspToken { updated: Timestamp(NOW + 1), ..gone };
+    vault.keep_token(&later).await.unwrap();
+}
+
+/// A code of a code would restore to a code, and is nobody's card.
+#[tokio::test]
+async fn a_pulled_token_that_is_a_code_of_ours_is_skipped() {
+    let world = World::new();
+    let code = world.custody.vault.token_codes(&token("NL-ABQ", 1)).uid.to_string();
+    let mut object = token_object("NL-ABQ", 2);
+    object["uid"] = json!(code);
+    let server = Server::start(move |_, _| Say::ocpi(200, 1000, json!([object, token_object("NL-ABQ", 3)]))).await;
+    let (recipient, mut peer) = emsp("NL-ABQ", &server.url);
+    peer.endpoints = vec![Endpoint { module: "tokens".into(), role: "SENDER".into(), url: format!("{}/tokens", server.url) }];
+    let delivering = world.start(&[(recipient, peer)]);
+    until("the pull ends", || world.custody.store().mark("tokens NL-ABQ").unwrap() > 0).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(world.custody.store().sizes().unwrap().tokens, 1);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::store::{CdrRow, CdrState, StoreError};
 use crate::vault::tokens::Ownership;
 use crate::vault::{Vault, VaultError};
 use rust_decimal::Decimal;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -87,6 +88,11 @@ impl Desk {
         }
         let cpo = party(&config.cpo);
         Ok(Self { cpo, least: Decimal::from(config.least_wh), sites, tariffs, recipients })
+    }
+
+    /// The ids of homes and of their EVSEs, in upper case.
+    pub fn homes(&self) -> HashSet<String> {
+        self.sites.homes()
     }
 
     /// Makes the CDR of a session. `earlier` is where an earlier CDR of it said it was, if it still is there.

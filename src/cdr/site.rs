@@ -6,7 +6,7 @@ use super::Party;
 use chrono_tz::Tz;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Rows of a register.
 const MOST_ROWS: usize = 1_000_000;
@@ -242,6 +242,12 @@ impl Sites {
         [(Some(evse), Some(connector)), (Some(evse), None), (None, Some(connector)), (None, None)]
             .into_iter()
             .find_map(|(evse, connector)| self.rows.get(&(station.to_owned(), evse, connector)))
+    }
+
+    /// The ids of homes and of their EVSEs, in upper case: as OCPI compares them.
+    pub fn homes(&self) -> HashSet<String> {
+        let homes = self.rows.values().map(|site| &site.place).filter(|place| place.home);
+        homes.flat_map(|place| [&place.location_id, &place.evse_uid]).map(|id| id.to_ascii_uppercase()).collect()
     }
 
     /// All rows, in no order, each with its station.

@@ -102,6 +102,9 @@ async fn keep(shared: &Shared, party: &Party, contact: &Contact, object: &Value)
     let version = contact.version();
     let Ok(token) = EmspToken::from_object(*party, version, object) else { return Ok(None) };
     let vault = &shared.parts.custody.vault;
+    if vault.coded_field(&token).is_some() {
+        return Ok(None);
+    }
     let there = vault.token(party, &token.uid, Some(&token.kind)).map_err(vault_failed)?;
     if there.is_some_and(|there| there.updated > token.updated || there.to_object(version) == token.to_object(version)) {
         counts::pulled(party, "unchanged");
@@ -113,8 +116,12 @@ async fn keep(shared: &Shared, party: &Party, contact: &Contact, object: &Value)
             shared.parts.doorbell.tokens();
             Ok(Some(token.updated.0))
         }
-        // This one can never be kept: too long to be sealed, or its code is another's.
-        Err(VaultError::Seal(_) | VaultError::Collision) => Ok(None),
+        Err(VaultError::Erased) => {
+            counts::pulled(party, "unchanged");
+            Ok(Some(token.updated.0))
+        }
+        // This one cannot be kept: too long to be sealed, its code is another's, or its owner has too many.
+        Err(VaultError::Seal(_) | VaultError::Collision | VaultError::TooMany) => Ok(None),
         Err(error) => Err(vault_failed(error)),
     }
 }

@@ -5,10 +5,11 @@
 //! tells only of what is due. Codes of an epoch that is ending stay valid at the central system: stations still use them. Once the epoch is
 //! destroyed nobody can present or resolve them, and nobody can compute them either to withdraw them, so they are not withdrawn.
 //!
-//! A token that the central system refuses counts as told until the next day, so that it holds up no other.
+//! A token that the central system refuses counts as told until the next day, so that it holds up no other; so does one of an e-MSP without a
+//! valid agreement, or one whose identifier another e-MSP could own too, of which it is not told.
 
 use super::backoff::Backoff;
-use super::{Shared, counts, pause};
+use super::{Parts, Shared, counts, pause};
 use crate::ocpi::client::{Pass, Trouble, joined, with_query};
 use crate::ocpi::directory::Contact;
 use crate::ocpi::peer::Who;
@@ -73,6 +74,11 @@ async fn page(shared: &Shared, contact: &mut Option<Contact>, stop: &watch::Rece
     let version = contact.version();
     let (mut disclosures, mut told, mut ready) = (Vec::new(), Vec::new(), Vec::new());
     for (row, token) in due {
+        if let Some(why) = token.as_ref().and_then(|token| withheld(shared, token).transpose()) {
+            counts::told(why.map_err(|error| store_failed(error.code()))?);
+            told.push(row);
+            continue;
+        }
         let codes = match &token {
             Some(token) => custody.vault.known_codes(token).await,
             None => Err(SealError::Broken.into()),
@@ -119,6 +125,16 @@ async fn page(shared: &Shared, contact: &mut Option<Contact>, stop: &watch::Rece
     let told = told.into_iter().map(|token| Op::TokenTold { token, round }).collect();
     custody.store().commit(told).await.map_err(|error| store_failed(error.code()))?;
     trouble.map_or(Ok(count), Err)
+}
+
+/// Why the central system is not told of a token, if it is not: its owner has no agreement that is valid today (R05), or another e-MSP could
+/// own its identifier too.
+fn withheld(shared: &Shared, token: &EmspToken) -> Result<Option<&'static str>, VaultError> {
+    let Parts { custody, recipients, .. } = &shared.parts;
+    if !recipients.find(&token.owner).is_some_and(|recipient| shared.may_receive(recipient)) {
+        return Ok(Some("no_agreement"));
+    }
+    Ok(custody.vault.is_disputed(token, recipients)?.then_some("disputed"))
 }
 
 /// By an exchange of credentials, else by the configuration.

@@ -1,5 +1,6 @@
 //! Real-time authorisation: the central system asks by a code whether a token may charge; its owner is asked by the identifier itself, and what it says
-//! goes back with codes in place of identifiers and without free text.
+//! goes back with codes in place of identifiers and without free text. The reference that it gives stays here and goes into the CDR: to the central
+//! system it would be a name of the session that the e-MSP knows too (R04). Each answer is a row in the disclosure log.
 //!
 //! Only a code of ours is asked about (I5): a card number that the central system guesses is as unknown as any other word. Where OCPI lets an
 //! e-MSP do without being asked, or it cannot be reached, its kept token decides, so that a driver can charge.
@@ -8,9 +9,13 @@
 
 use super::client::{Authorization, Trouble, is_printable};
 use super::envelope::{self, Outcome};
+use super::peer::Who;
 use super::server::{Failure, Surface, object};
-use crate::identity::Codes;
+use crate::identity::{Class, Codes, Declared, Identifier};
+use crate::ocpp::catalogue::Purpose;
 use crate::recipient::Ocpi;
+use crate::treat::Watch;
+use crate::vault::VaultError;
 use crate::vault::tokens::{EmspToken, TokenCodes};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -28,7 +33,7 @@ impl Surface {
             Err(outcome) => return Ok(outcome),
         };
         let Some(code) = self.custody.keys.recognise(code) else { return Ok(Outcome::unknown_token()) };
-        let Some(token) = self.custody.vault.token_of_code(code.as_str())? else { return Ok(Outcome::unknown_token()) };
+        let Some(token) = self.custody.vault.token_of_code(code.as_str(), &self.register)? else { return Ok(Outcome::unknown_token()) };
         if self.recipient(&token.owner).is_none() {
             return Ok(Outcome::unknown_token());
         }
@@ -41,9 +46,9 @@ impl Surface {
             Err(_) if may_decide => by_what_is_kept(&token, location.as_ref()),
             Err(_) => return Ok(Outcome::trouble()),
         };
-        let reference = said.reference.filter(|reference| !names(reference, &token));
-        if let Some(reference) = &reference {
-            self.custody.vault.keep_reference(code.as_str(), &token.owner, reference, self.now()).await?;
+        let codes = self.custody.vault.token_codes(&token);
+        if let Some(reference) = said.reference.filter(|reference| !names(reference, &token, &codes)) {
+            self.custody.vault.keep_reference(code.as_str(), &token.owner, &reference, self.now()).await?;
         }
         let mut answer = Map::new();
         answer.insert("allowed".into(), said.allowed.into());
@@ -51,9 +56,17 @@ impl Surface {
             // The code that was asked by, which may be of an epoch before; the others are recorded before they leave (I4).
             let codes = TokenCodes { uid: code, ..self.custody.vault.known_codes(&token).await? };
             answer.insert("token".into(), token.coded(version, &codes));
-            answer.extend(reference.map(|reference| ("authorization_reference".into(), reference.into())));
         }
-        answer.extend(said.location.map(|location| ("location".into(), location)));
+        if let Some(mut location) = said.location {
+            if let Some(evses) = location.get_mut("evse_uids").and_then(Value::as_array_mut) {
+                evses.retain(|evse| evse.as_str().is_some_and(|evse| !names(evse, &token, &codes)));
+            }
+            answer.insert("location".into(), location);
+        }
+        let of_token = answer.get("token").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let fields = answer.keys().filter(|name| *name != "token").chain(of_token).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let reference = uuid::Builder::from_random_bytes(self.custody.random::<16>().map_err(VaultError::from)?).into_uuid().to_string();
+        self.disclose(Who::Csms, Purpose::Charge, self.custody.vault.subject(code.as_str()), reference, fields).await?;
         Ok(Outcome::data(&Value::Object(answer)))
     }
 
@@ -85,15 +98,21 @@ fn location(body: &Bytes) -> Result<Option<Value>, Outcome> {
     Ok(Some(json!({ "location_id": place, "evse_uids": list("evse_uids")? })))
 }
 
-/// Whether a reference holds an identifier of the token: some e-MSPs use the contract for one (OCPI issue 339), and then it stays behind.
-fn names(reference: &str, token: &EmspToken) -> bool {
+/// Whether a word of the owner's holds an identifier of the token: some e-MSPs use the contract for a reference (OCPI issue 339), with or without
+/// its check digit, or the part of it that is the customer's number; and then it stays behind.
+fn names(word: &str, token: &EmspToken, codes: &TokenCodes) -> bool {
     let bare =
         |text: &str| text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_uppercase())).collect::<String>();
-    let reference = bare(reference);
-    let holds = |text: &str| {
-        let text = bare(text);
-        text.len() >= 4 && reference.contains(&text)
-    };
-    // Compared with what goes to the central system, and nothing leaves.
-    holds(token.uid.expose()) || holds(token.contract.expose()) || token.group.as_ref().is_some_and(|group| holds(group.expose()))
+    let here = bare(word);
+    // Compared with what would go on, and nothing leaves.
+    let holds = |text: &str| text.len() >= 4 && here.contains(text);
+    let mut watch = Watch::default();
+    let group = codes.group.zip(token.group.as_ref());
+    [(codes.uid, &token.uid), (codes.contract, &token.contract)].into_iter().chain(group).any(|(code, text)| {
+        let identifier = Identifier::from_wire(text.expose(), Declared::Undeclared);
+        let canonical = bare(identifier.canonical.expose());
+        let customer = canonical.get(5..14).filter(|_| identifier.class == Class::Emaid);
+        watch.add(code, &identifier, None);
+        holds(&bare(text.expose())) || holds(&canonical) || customer.is_some_and(holds)
+    }) || watch.knows(word)
 }

@@ -33,7 +33,7 @@ impl Surface {
         }
         let rows = store.cdr_page(&owner, page.window, page.offset, page.limit as usize)?;
         let total = store.cdr_count(&owner, page.window)?;
-        self.disclose(&rows, recipient).await?;
+        self.hand_out(&rows, recipient).await?;
         let bodies: Vec<&str> = rows.iter().filter_map(|row| row.body.as_deref()).collect();
         let outcome = Outcome::text(format!("[{}]", bodies.join(",")))
             .header(HeaderName::from_static("x-total-count"), total.into())
@@ -48,7 +48,7 @@ impl Surface {
     }
 
     /// Writes down who gets what, before it goes out; CDRs that wait for a pull are marked as handed out.
-    async fn disclose(&self, rows: &[CdrRow], recipient: &Recipient) -> Result<(), StoreError> {
+    async fn hand_out(&self, rows: &[CdrRow], recipient: &Recipient) -> Result<(), StoreError> {
         let now = self.now();
         let disclosures = rows.iter().filter(|row| row.body.is_some()).map(|row| {
             Op::Disclose(DisclosureRow {

@@ -373,8 +373,10 @@ impl Authorization {
         let location = data.get("location").zip(asked).and_then(|(said, asked)| {
             let location_id = id(said.get("location_id")?)?;
             asked.get("location_id")?.as_str()?.eq_ignore_ascii_case(&location_id).then_some(())?;
-            let evses: Vec<String> =
-                said.get("evse_uids").and_then(Value::as_array).into_iter().flatten().filter_map(id).take(256).collect();
+            let words = |value: &Value| value.get("evse_uids").and_then(Value::as_array).into_iter().flatten().filter_map(id).collect();
+            let (mut evses, asked): (Vec<String>, Vec<String>) = (words(said), words(asked));
+            evses.retain(|evse| asked.is_empty() || asked.iter().any(|other| other.eq_ignore_ascii_case(evse)));
+            evses.truncate(256);
             Some(serde_json::json!({"location_id": location_id, "evse_uids": evses}))
         });
         Some(Self { allowed, location, reference: data.get("authorization_reference").and_then(id) })
@@ -402,7 +404,7 @@ mod tests {
         let asked = serde_json::json!({"location_id": "LOC1", "evse_uids": ["1"]});
         let said = serde_json::json!({
             "allowed": "ALLOWED", "info": {"language": "nl", "text": "Welkom J. Jansen"}, "token": {"uid": "04A2"},
-            "location": {"location_id": "loc1", "evse_uids": ["1", 5], "x": 1}, "authorization_reference": "r-1",
+            "location": {"location_id": "loc1", "evse_uids": ["1", 5, "04A2B3C4"], "x": 1}, "authorization_reference": "r-1",
         });
         let read = Authorization::read(&said, Some(&asked)).unwrap();
         assert_eq!(read.location, Some(serde_json::json!({"location_id": "loc1", "evse_uids": ["1"]})));

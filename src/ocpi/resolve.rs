@@ -8,10 +8,11 @@
 
 use super::cdrs::csms_code;
 use super::envelope::Outcome;
+use super::peer::Who;
 use super::server::{Failure, Surface, object};
 use crate::ocpp::catalogue::Purpose;
 use crate::recipient::Recipient;
-use crate::store::{CdrState, DisclosureRow, Op};
+use crate::store::CdrState;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -44,17 +45,9 @@ impl Surface {
             return Ok(Outcome::unknown_token());
         };
         self.metrics.ocpi_resolved(true);
-        let now = self.now();
-        let disclosure = DisclosureRow {
-            seq: 0,
-            at: now,
-            recipient: owner,
-            purpose: Purpose::Bill.name().to_owned(),
-            subject: vault.subject(&beside),
-            reference: format!("resolve {} {}", row.id, now.date()),
-            fields: if resolved.contract.is_some() { "uid contract_id" } else { "uid" }.to_owned(),
-        };
-        store.commit(vec![Op::Disclose(disclosure)]).await?;
+        let reference = format!("resolve {} {}", row.id, self.now().date());
+        let fields = if resolved.contract.is_some() { "uid contract_id" } else { "uid" };
+        self.disclose(Who::Emsp(recipient.party), Purpose::Bill, vault.subject(&beside), reference, fields.to_owned()).await?;
         // To the e-MSP whose customer it is, and to nobody else.
         let contract = resolved.contract.as_ref().map(|contract| contract.expose().as_str());
         Ok(Outcome::data(&json!({ "uid": resolved.uid.expose(), "contract_id": contract })))

@@ -18,8 +18,9 @@ use crate::clock::{self, Timestamp};
 use crate::config::{Config, EmspConfig, TokenForm};
 use crate::custody::{Custody, SecretError};
 use crate::metrics::Metrics;
+use crate::ocpp::catalogue::Purpose;
 use crate::recipient::{Ocpi, Party, Recipient, Recipients};
-use crate::store::StoreError;
+use crate::store::{DisclosureRow, Op, StoreError};
 use crate::vault::VaultError;
 use crate::vault::tokens::EmspToken;
 use bytes::Bytes;
@@ -230,6 +231,20 @@ impl Surface {
     /// A party that may receive something today.
     pub(super) fn recipient(&self, party: &Party) -> Option<&Recipient> {
         self.register.find(party).filter(|recipient| recipient.may_receive(&self.now().date()))
+    }
+
+    /// Writes down what is about to leave, and to whom (R52); durable when it returns.
+    pub(super) async fn disclose(
+        &self,
+        to: Who,
+        purpose: Purpose,
+        subject: Option<[u8; 16]>,
+        reference: String,
+        fields: String,
+    ) -> Result<(), StoreError> {
+        let (recipient, purpose) = (to.to_string(), purpose.name().to_owned());
+        let row = DisclosureRow { seq: 0, at: self.now(), recipient, purpose, subject, reference, fields };
+        self.custody.store().commit(vec![Op::Disclose(row)]).await
     }
 
     /// How the configuration says a party wants its token written.

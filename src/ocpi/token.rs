@@ -73,15 +73,17 @@ impl EmspToken {
     pub fn to_object(&self, version: Ocpi) -> Value {
         let identifiers =
             [Some(self.uid.expose().as_str()), Some(self.contract.expose()), self.group.as_ref().map(|g| g.expose().as_str())];
-        self.object(version, identifiers)
+        self.object(version, identifiers, &self.issuer, &self.updated_text)
     }
 
-    /// For the central system: its own codes in place of the identifiers.
+    /// For the central system: its own codes in place of the identifiers, the e-MSP's party in place of the issuer, which is free text, and the
+    /// moment of the last change to the second, since a finer one would be a name of the token that its owner knows too.
     pub fn coded(&self, version: Ocpi, codes: &TokenCodes) -> Value {
-        self.object(version, [Some(codes.uid.as_str()), Some(codes.contract.as_str()), codes.group.as_ref().map(Pseudonym::as_str)])
+        let codes = [Some(codes.uid.as_str()), Some(codes.contract.as_str()), codes.group.as_ref().map(Pseudonym::as_str)];
+        self.object(version, codes, &self.owner.to_string(), &self.updated.rfc3339())
     }
 
-    fn object(&self, version: Ocpi, [uid, contract, group]: [Option<&str>; 3]) -> Value {
+    fn object(&self, version: Ocpi, [uid, contract, group]: [Option<&str>; 3], issuer: &str, updated: &str) -> Value {
         let mut object = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -100,12 +102,12 @@ impl EmspToken {
         put("uid", uid.map(Value::from));
         put("type", Some(json!(kind)));
         put(if version >= Ocpi::V221 { "contract_id" } else { "auth_id" }, contract.map(Value::from));
-        put("issuer", Some(json!(self.issuer)));
+        put("issuer", Some(json!(issuer)));
         put("group_id", group.filter(|_| version >= Ocpi::V221).map(Value::from));
         put("valid", Some(json!(self.valid)));
         put("whitelist", Some(json!(self.whitelist)));
         put("language", self.language.as_deref().map(Value::from));
-        put("last_updated", Some(json!(self.updated_text)));
+        put("last_updated", Some(json!(updated)));
         Value::Object(object)
     }
 }

@@ -7,10 +7,11 @@
 //! Sources: OCPI 2.1.1, 2.2.1 and 2.3.0 §Tokens (Receiver interface); §Transport and format (client-owned objects: 404 for another's path, 2001
 //! where path and object differ).
 
-use super::envelope::Outcome;
+use super::envelope::{self, Outcome};
+use super::peer::Who;
 use super::server::{Query, Surface, object};
 use super::token::KINDS;
-use crate::identity::Codes;
+use crate::ocpp::catalogue::Purpose;
 use crate::recipient::{Ocpi, Party, Recipient};
 use crate::secret::Sensitive;
 use crate::vault::VaultError;
@@ -69,7 +70,16 @@ impl Surface {
         let kept = self.kept(&recipient.party, &uid, asked)?;
         let token = match *method {
             Method::GET => {
-                return Ok(kept.map_or_else(Outcome::unknown_token, |token| Outcome::data(&token.to_object(version))));
+                let Some(token) = kept else { return Ok(Outcome::unknown_token()) };
+                let object = token.to_object(version);
+                let fields =
+                    object.as_object().into_iter().flat_map(|object| object.keys()).map(String::as_str).collect::<Vec<_>>().join(" ");
+                let subject = self.custody.vault.subject_of_token(&token);
+                // Its owner said it before; and still it is told of a person.
+                let reference =
+                    format!("token {} {} {}", token.kind, format_args!("{:032x}", u128::from_be_bytes(subject)), self.now().date());
+                self.disclose(Who::Emsp(recipient.party), Purpose::Charge, Some(subject), reference, fields).await?;
+                return Ok(Outcome::data(&object));
             }
             Method::PUT => match object(body) {
                 Some(said) => EmspToken::from_object(recipient.party, version, &said),
@@ -100,7 +110,7 @@ impl Surface {
         if expected.is_some_and(|expected| expected != token.kind) {
             return Ok(Outcome::invalid("type"));
         }
-        if let Some(what) = self.coded(&token) {
+        if let Some(what) = self.custody.vault.coded_field(&token) {
             return Ok(Outcome::invalid(what));
         }
         // Without a type in the query another type's token may have been found.
@@ -108,17 +118,16 @@ impl Surface {
         if kept.as_ref().is_some_and(|kept| token.updated < kept.updated) {
             return Ok(Outcome::done());
         }
-        self.custody.vault.keep_token(&token).await?;
-        self.errands.tokens_changed();
+        match self.custody.vault.keep_token(&token).await {
+            // An old word too: acknowledged, as for one that nobody has heard of, and left alone.
+            Err(VaultError::Erased) => {}
+            Err(VaultError::TooMany) => return Ok(Outcome::refused(envelope::CLIENT_ERROR, "Too many tokens")),
+            kept => {
+                kept?;
+                self.errands.tokens_changed();
+            }
+        }
         Ok(if kept.is_none() { Outcome::done().created() } else { Outcome::done() })
-    }
-
-    /// The field that holds a code of ours for the central system: nobody's card does, and a code of a code would restore to a code.
-    fn coded(&self, token: &EmspToken) -> Option<&'static str> {
-        let is_code = |text: &Sensitive<String>| self.custody.keys.recognise(text.expose()).is_some(); // its check is looked at, and nothing leaves
-        [("uid", Some(&token.uid)), ("contract_id", Some(&token.contract)), ("group_id", token.group.as_ref())]
-            .into_iter()
-            .find_map(|(name, text)| text.is_some_and(is_code).then_some(name))
     }
 
     /// What is kept under a path; without a type the RFID token, as OCPI has it, else the one there is.

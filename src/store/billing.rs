@@ -132,7 +132,8 @@ pub struct DisclosureRow {
     pub purpose: String,
     /// Whom it was about: a keyed digest; `None` if nobody in particular.
     pub subject: Option<[u8; 16]>,
-    /// What it was: the id of a CDR, a keyed digest of a token, or a random id. The same recipient, purpose and reference is one disclosure.
+    /// What it was: the id of a CDR, a keyed digest of a token, or a random id. The same recipient, purpose and reference is one disclosure,
+    /// of all fields that were ever given by it.
     pub reference: String,
     /// The names of the fields, separated by spaces.
     pub fields: String,
@@ -294,10 +295,19 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
         }
         Op::Disclose(row) => {
             let DisclosureRow { at, recipient, purpose, subject, reference, fields, .. } = row;
-            run(
+            let fresh = run(
                 "INSERT INTO disclosure (at, recipient, purpose, subject, reference, fields) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 params![at.0, recipient, purpose, subject, reference, fields],
             )?;
+            if fresh == 0 {
+                let (row, key) = ("WHERE recipient = ?1 AND purpose = ?2 AND reference = ?3", params![recipient, purpose, reference]);
+                let told: String = one(conn, &format!("SELECT fields FROM disclosure {row}"), key, |row| row.get(0))?.unwrap_or_default();
+                let more: Vec<&str> = fields.split(' ').filter(|field| told.split(' ').all(|other| other != *field)).collect();
+                if !more.is_empty() {
+                    let all = format!("{told} {}", more.join(" "));
+                    run(&format!("UPDATE disclosure SET fields = ?4 {row}"), params![recipient, purpose, reference, all])?;
+                }
+            }
         }
         Op::TokenPut(row) => {
             let TokenRow { owner, kind, blind, updated, sealed } = row;
@@ -306,6 +316,10 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
                  ON CONFLICT DO UPDATE SET updated = ?4, dek = ?5, sealed = ?6, told = 0",
                 params![owner, kind, blind, updated.0, sealed.wrapped, sealed.text],
             )?;
+        }
+        Op::TokenErase(TokenRow { owner, kind, blind, .. }) => {
+            run("UPDATE token SET dek = zeroblob(length(dek)) WHERE owner = ? AND kind = ? AND blind = ?", params![owner, kind, blind])?;
+            run("DELETE FROM token WHERE owner = ? AND kind = ? AND blind = ?", params![owner, kind, blind])?;
         }
         Op::TokenTold { token, round } => {
             // Each sealing is under a key of its own: other bytes are a later word of its owner.
@@ -441,6 +455,12 @@ pub(super) fn tokens_by_blind(conn: &Connection, blind: &[u8; 16]) -> Result<Vec
     many(conn, &format!("{TOKEN} WHERE blind = ? ORDER BY owner, kind LIMIT 64"), &[blind], token_row)
 }
 
+pub(super) fn tokens_of(conn: &Connection, owner: &str) -> Result<u64, StoreError> {
+    // By the small index, which holds the whole primary key, and not by the rows.
+    let sql = "SELECT count(*) FROM token INDEXED BY token_blind WHERE owner = ?";
+    Ok(one(conn, sql, &[&owner], |row| count(row, 0))?.unwrap_or(0))
+}
+
 pub(super) fn tokens_after(conn: &Connection, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
     let most = signed(most.min(PAGE) as u64);
     match after {
@@ -490,8 +510,8 @@ pub(super) fn secret(conn: &Connection, name: &str) -> Result<Option<Sealed>, St
     one(conn, "SELECT dek, sealed FROM secret WHERE name = ?", &[&name], |row| Ok(Sealed { wrapped: row.get(0)?, text: row.get(1)? }))
 }
 
-pub(super) fn secret_names(conn: &Connection) -> Result<Vec<String>, StoreError> {
-    many(conn, "SELECT name FROM secret ORDER BY name LIMIT ?", &[&signed(PAGE as u64)], |row| row.get(0))
+pub(super) fn secret_names(conn: &Connection, after: &str) -> Result<Vec<String>, StoreError> {
+    many(conn, "SELECT name FROM secret WHERE name > ? ORDER BY name LIMIT ?", &[&after, &signed(PAGE as u64)], |row| row.get(0))
 }
 
 fn signed(n: u64) -> i64 {

@@ -134,6 +134,10 @@ impl Embedded {
         billing::tokens_by_blind(&self.reader(), blind)
     }
 
+    pub(super) fn tokens_of(&self, owner: &str) -> Result<u64, StoreError> {
+        billing::tokens_of(&self.reader(), owner)
+    }
+
     pub(super) fn tokens_after(&self, after: Option<&TokenRow>, most: usize) -> Result<Vec<TokenRow>, StoreError> {
         billing::tokens_after(&self.reader(), after, most)
     }
@@ -154,8 +158,8 @@ impl Embedded {
         billing::secret(&self.reader(), name)
     }
 
-    pub(super) fn secret_names(&self) -> Result<Vec<String>, StoreError> {
-        billing::secret_names(&self.reader())
+    pub(super) fn secret_names(&self, after: &str) -> Result<Vec<String>, StoreError> {
+        billing::secret_names(&self.reader(), after)
     }
 
     pub(super) fn epochs(&self) -> Result<Vec<EpochRow>, StoreError> {

@@ -109,6 +109,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         | Op::TokenPut(_)
         | Op::TokenTold { .. }
         | Op::SecretPut { .. }
+        | Op::TokenErase(_)
         | Op::SecretDrop(_)
         | Op::PurgeBilling { .. } => {}
     }

@@ -7,10 +7,11 @@
 
 use super::{Vault, VaultError};
 use crate::clock::Timestamp;
+use crate::pseudonym::Pseudonym;
 use crate::recipient::Party;
 use crate::seal;
 use crate::secret::Sensitive;
-use crate::store::Op;
+use crate::store::{Op, StoreError};
 
 /// References kept for one code and day: those beyond push the oldest out. More than a card can charge in a day.
 pub const MOST: usize = 32;
@@ -59,12 +60,26 @@ impl Vault {
     pub async fn sweep_references(&self, before: Timestamp) -> Result<(), VaultError> {
         let keep = format!("{PREFIX}{}", before.date());
         loop {
-            let names = self.inner.store.secret_names()?;
+            let names = self.inner.store.secret_names(PREFIX)?;
             let old: Vec<Op> = names.into_iter().filter(|name| name.starts_with(PREFIX) && *name < keep).map(Op::SecretDrop).collect();
             if old.is_empty() {
                 return Ok(());
             }
             self.inner.store.commit(old).await?;
+        }
+    }
+
+    /// The names under which references for these codes lie, whatever the day.
+    pub(super) fn references_of(&self, codes: &[Pseudonym]) -> Result<Vec<String>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), PREFIX.to_owned());
+        loop {
+            let page = self.inner.store.secret_names(&after)?;
+            let Some(last) = page.last().filter(|last| last.starts_with(PREFIX)) else {
+                found.extend(page.into_iter().filter(|name| is_of(name, codes)));
+                return Ok(found);
+            };
+            after.clone_from(last);
+            found.extend(page.into_iter().filter(|name| is_of(name, codes)));
         }
     }
 
@@ -79,7 +94,12 @@ fn name(day: Timestamp, code: &str) -> String {
     format!("{PREFIX}{} {code}", day.date())
 }
 
-fn place(name: &str) -> Vec<u8> {
+fn is_of(name: &str, codes: &[Pseudonym]) -> bool {
+    let code = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(' '));
+    code.is_some_and(|(_, code)| codes.iter().any(|one| one.as_str() == code))
+}
+
+pub(super) fn place(name: &str) -> Vec<u8> {
     format!("v1|{name}").into_bytes()
 }
 

@@ -1,17 +1,22 @@
 //! Tokens that e-MSPs own, and the answer to the one question billing asks of a clear identifier: whose is it, and what is it called in its
 //! owner's domain? Nothing clear leaves this room but to the e-MSP that owns it.
 
-use super::{Vault, VaultError};
+use super::{Vault, VaultError, references};
 use crate::clock::Timestamp;
-use crate::identity::{Class, Codes, Declared, Identifier, Sighting};
+use crate::identity::{Class, Codes, Declared, Identifier, SEPARATORS, Sighting};
 use crate::keys::Domain;
 use crate::pseudonym::Pseudonym;
 use crate::recipient::{Party, Recipients};
 use crate::seal;
 use crate::secret::Sensitive;
-use crate::store::{Op, StoreError, TokenRow};
+use crate::store::{Op, PAGE, StoreError, TokenRow};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+/// Tokens of one e-MSP at most: several times what the largest has. Besides memory and disk it bounds how many cards can be claimed by guessing: of
+/// the 2^32 numbers that the shortest have, one in a thousand.
+pub const MOST_TOKENS: u64 = 1 << 22;
 
 /// A token of an e-MSP: of OCPI's object (2.2.1 §Tokens) what charging and billing need. The printed card number, the energy contract and the
 /// default profile are not kept.
@@ -98,19 +103,102 @@ impl Unowned {
 
 impl Vault {
     /// Keeps a token in place of what its owner said of it before, and records its codes in the central system's domain, so that the CSMS
-    /// can be told of them. Durable when it returns.
+    /// can be told of them. Durable when it returns. All in one change: how long it takes does not tell whether the identifier was seen before.
     ///
     /// # Errors
-    /// Nothing is kept.
+    /// Nothing is kept. [`VaultError::Erased`] if something it names was erased since it was last updated; [`VaultError::TooMany`] beyond
+    /// [`MOST_TOKENS`].
     pub async fn keep_token(&self, token: &EmspToken) -> Result<TokenCodes, VaultError> {
+        self.keep_within(token, MOST_TOKENS).await
+    }
+
+    async fn keep_within(&self, token: &EmspToken, most: u64) -> Result<TokenCodes, VaultError> {
         let codes = self.token_codes(token);
-        self.record(&sightings(token, &codes)).await?;
+        let sightings = sightings(token, &codes);
+        for Sighting { identifier, .. } in &sightings {
+            if self.was_erased(identifier, &token.owner.to_string())?.is_some_and(|until| token.updated <= until) {
+                return Err(VaultError::Erased);
+            }
+        }
         let blind = self.token_blind(&identifier(&token.uid));
         let place = token_place(&token.owner.to_string(), &token.kind, &blind);
         let sealed = seal::seal(&written(token), &place, self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
         let row = TokenRow { owner: token.owner.to_string(), kind: token.kind.clone(), blind, updated: token.updated, sealed };
-        self.inner.store.commit(vec![Op::TokenPut(row)]).await?;
+        let is_same = |other: &TokenRow| other.owner == row.owner && other.kind == row.kind;
+        let new = !self.inner.store.tokens_by_blind(&blind)?.iter().any(is_same);
+        if new && self.count(token.owner).await? >= most {
+            return Err(VaultError::TooMany);
+        }
+        let (mut ops, fresh) = self.inner.unrecorded(&sightings)?;
+        ops.push(Op::TokenPut(row));
+        let done = self.inner.store.commit(ops).await;
+        self.inner.recorded(done, &fresh)?;
+        self.owned().entry(token.owner).and_modify(|count| *count += u64::from(new));
         Ok(codes)
+    }
+
+    /// How many tokens an e-MSP has; read from the store the first time, which takes a while if there are millions.
+    async fn count(&self, owner: Party) -> Result<u64, VaultError> {
+        if let Some(count) = self.owned().get(&owner) {
+            return Ok(*count);
+        }
+        let store = self.inner.store.clone();
+        let counted = tokio::task::spawn_blocking(move || store.tokens_of(&owner.to_string())).await;
+        let count = counted.map_err(|_| StoreError::Closed)??;
+        self.owned().insert(owner, count);
+        Ok(count)
+    }
+
+    pub(super) fn forget_counts(&self) {
+        self.owned().clear();
+    }
+
+    fn owned(&self) -> MutexGuard<'_, HashMap<Party, u64>> {
+        self.inner.tokens.lock().unwrap_or_else(PoisonError::into_inner) // every step leaves the map whole
+    }
+
+    /// The rows of all tokens that name an identifier, as card, contract or group. Reads them all: contracts and groups are sealed.
+    pub(super) fn tokens_naming(&self, identifier: &Identifier) -> Result<Vec<TokenRow>, StoreError> {
+        let blind = self.token_blind(identifier);
+        let named = |text: &Sensitive<String>| self::identifier(text) == *identifier;
+        // A row that does not open brings nothing back, unless it is the identifier's own.
+        let names = |token: EmspToken| named(&token.contract) || token.group.as_ref().is_some_and(named);
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.inner.store.tokens_after(after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.clone());
+            found.extend(page.into_iter().filter(|row| row.blind == blind || self.open_token(row).is_ok_and(names)));
+        }
+    }
+
+    /// Remembers that what the owner of a token said of an identifier until `now` stays erased: a keyed digest, and the moment. Of its owner
+    /// only, or any e-MSP could ask by pushing guesses whether somebody was erased here. As many as tokens that an operator has erased.
+    pub(super) fn erased_until(&self, identifier: &Identifier, token: &TokenRow, now: Timestamp) -> Result<Op, VaultError> {
+        let name = self.erased_name(identifier, &token.owner);
+        let until = now.max(token.updated); // a clock that is ahead of ours does not outlive the erasure
+        let text = Sensitive::new(until.0.to_string());
+        let sealed = seal::seal(&text, &references::place(&name), self.inner.keys.standing_wrapping(), &*self.inner.entropy)?;
+        Ok(Op::SecretPut { name, sealed })
+    }
+
+    fn was_erased(&self, identifier: &Identifier, owner: &str) -> Result<Option<Timestamp>, VaultError> {
+        let name = self.erased_name(identifier, owner);
+        let Some(sealed) = self.inner.store.secret(&name)? else { return Ok(None) };
+        let text = seal::open(&sealed, &references::place(&name), self.inner.keys.standing_wrapping())?;
+        Ok(text.expose().parse().ok().map(Timestamp)) // a moment
+    }
+
+    fn erased_name(&self, identifier: &Identifier, owner: &str) -> String {
+        format!("erased {owner} {}", hex(&self.token_blind(identifier)))
+    }
+
+    /// The field that holds a code of ours for the central system: nobody's card does, and a code of a code would restore to a code.
+    pub fn coded_field(&self, token: &EmspToken) -> Option<&'static str> {
+        let is_code = |text: &Sensitive<String>| self.inner.keys.recognise(text.expose()).is_some(); // its check is looked at, and nothing leaves
+        [("uid", Some(&token.uid)), ("contract_id", Some(&token.contract)), ("group_id", token.group.as_ref())]
+            .into_iter()
+            .find_map(|(name, text)| text.is_some_and(is_code).then_some(name))
     }
 
     /// A token by its owner and identifier, in any spelling; by its type too, if given.
@@ -165,35 +253,46 @@ impl Vault {
     }
 
     /// The token that a code of the central system's domain stands for, of whichever owner; `None` if it is no code of ours, was erased, or is
-    /// no e-MSP's token, or that of more than one.
+    /// no e-MSP's token, or one that another could own too.
     ///
     /// # Errors
     /// The store cannot be read, or a row does not open.
-    pub fn token_of_code(&self, code: &str) -> Result<Option<EmspToken>, VaultError> {
+    pub fn token_of_code(&self, code: &str, recipients: &Recipients) -> Result<Option<EmspToken>, VaultError> {
         let Some(identifier) = self.behind(code)? else { return Ok(None) };
         let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
-        match rows.as_slice() {
-            [row, others @ ..] if others.iter().all(|other| other.owner == row.owner) => self.open_token(row).map(Some),
+        match (rows.first(), by_tokens(&rows, &identifier, recipients)) {
+            (Some(row), Ok(Some(_))) => self.open_token(row).map(Some),
             _ => Ok(None),
         }
     }
 
+    /// Whether another e-MSP than a token's owner could own its identifier: nobody is told of either then.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_disputed(&self, token: &EmspToken, recipients: &Recipients) -> Result<bool, VaultError> {
+        let identifier = identifier(&token.uid);
+        let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
+        Ok(by_tokens(&rows, &identifier, recipients).is_err())
+    }
+
     /// Whose an identifier is: by the tokens that e-MSPs have pushed, else by the provider in an eMAID, else by a configured range; never
-    /// guessed. `code` is a code of the central system's domain, or an identifier that the central system issued itself. A contract id
-    /// says nothing of the owner: its provider may differ from the party (OCPI issue 358).
+    /// guessed. A token does not outweigh the others: one pushed for an eMAID of another e-MSP's, or for what the ranges give to others only,
+    /// is no more than a claim, and an operator decides. `code` is a code of the central system's domain, or an identifier that the central
+    /// system issued itself. A contract id says nothing of the owner: its provider may differ from the party (OCPI issue 358).
     ///
     /// # Errors
     /// The store cannot be read, or a row does not open.
     pub fn owner(&self, code: &str, recipients: &Recipients) -> Result<Result<Ownership, Unowned>, VaultError> {
         let Some(identifier) = self.behind(code)? else { return Ok(Err(Unowned::Erased)) };
         let rows = self.inner.store.tokens_by_blind(&self.token_blind(&identifier))?;
-        let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
-        owners.dedup(); // rows are in the order of their owners
-        let party = match owners.as_slice() {
-            [party] => Ok(*party),
-            [] => by_value(&identifier, recipients),
-            _ => Err(Unowned::Ambiguous),
-        };
+        let party =
+            by_tokens(&rows, &identifier, recipients).and_then(|found| match (found, by_value(&identifier, recipients).as_slice()) {
+                (Some(party), _) => Ok(party),
+                (None, [party]) => Ok(*party),
+                (None, []) => Err(Unowned::Unknown),
+                (None, _) => Err(Unowned::Ambiguous),
+            });
         party.map_or_else(|why| Ok(Err(why)), |party| self.told(&identifier, code, party, &rows).map(Ok))
     }
 
@@ -231,6 +330,11 @@ impl Vault {
     pub fn subject_of(&self, identifier: &Identifier) -> [u8; 16] {
         let canonical = identifier.canonical.expose(); // into a MAC
         self.inner.keys.blind("subject", &[&[identifier.class.byte()], canonical.as_bytes()])
+    }
+
+    /// [`Vault::subject`] of whoever has a token.
+    pub fn subject_of_token(&self, token: &EmspToken) -> [u8; 16] {
+        self.subject_of(&identifier(&token.uid))
     }
 
     /// What an e-MSP's own code stands for, given the code in the central system's domain that it was made beside (a CDR has both): identifier
@@ -281,14 +385,31 @@ impl Vault {
     }
 }
 
-/// The provider in an eMAID, else the one configured range that fits.
-fn by_value(identifier: &Identifier, recipients: &Recipients) -> Result<Party, Unowned> {
+/// The one e-MSP that says that an identifier is its, if nothing speaks against it; `None` if none says so.
+fn by_tokens(rows: &[TokenRow], identifier: &Identifier, recipients: &Recipients) -> Result<Option<Party>, Unowned> {
+    let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
+    owners.dedup(); // rows are in the order of their owners
+    let mut others = by_value(identifier, recipients);
+    // Contracts of older forms (DIN SPEC 91286) are no eMAIDs, and yet they begin with their provider. That gives them to nobody, but speaks.
+    let bare = || identifier.canonical.expose().chars().filter(|c| !SEPARATORS.contains(c)).collect::<String>(); // compared with public names
+    if identifier.class == Class::Other {
+        others.extend(bare().get(..5).and_then(Party::parse).filter(|party| recipients.find(party).is_some()));
+    }
+    match owners.as_slice() {
+        [] => Ok(None),
+        [party] if others.is_empty() || others.contains(party) => Ok(Some(*party)),
+        _ => Err(Unowned::Ambiguous),
+    }
+}
+
+/// The provider in an eMAID, else those whose configured ranges fit.
+fn by_value(identifier: &Identifier, recipients: &Recipients) -> Vec<Party> {
     let canonical = identifier.canonical.expose(); // compared with public patterns
     if identifier.class == Class::Emaid
         && let Some(party) = canonical.get(..5).and_then(Party::parse)
         && recipients.find(&party).is_some()
     {
-        return Ok(party);
+        return vec![party];
     }
     let fits = |pattern: &String| {
         let bare = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
@@ -297,12 +418,7 @@ fn by_value(identifier: &Identifier, recipients: &Recipients) -> Result<Party, U
             None => bare(canonical) == bare(pattern),
         }
     };
-    let mut owners = recipients.all().iter().filter(|recipient| recipient.ranges.iter().any(fits)).map(|recipient| recipient.party);
-    match (owners.next(), owners.next()) {
-        (Some(party), None) => Ok(party),
-        (None, _) => Err(Unowned::Unknown),
-        (Some(_), Some(_)) => Err(Unowned::Ambiguous),
-    }
+    recipients.all().iter().filter(|recipient| recipient.ranges.iter().any(fits)).map(|recipient| recipient.party).collect()
 }
 
 fn identifier(text: &Sensitive<String>) -> Identifier {
@@ -329,8 +445,11 @@ fn sightings(token: &EmspToken, codes: &TokenCodes) -> Vec<Sighting> {
 }
 
 fn token_place(owner: &str, kind: &str, blind: &[u8; 16]) -> Vec<u8> {
-    let blind: String = blind.iter().map(|b| format!("{b:02x}")).collect();
-    format!("v1|token|{owner}|{kind}|{blind}").into_bytes()
+    format!("v1|token|{owner}|{kind}|{}", hex(blind)).into_bytes()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Into the seal, and nowhere else.
@@ -360,4 +479,41 @@ fn read(text: &Sensitive<String>, row: &TokenRow) -> Option<EmspToken> {
         updated: row.updated,
         updated_text: text("updated")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custody::{Custody, Opening, Role};
+
+    #[tokio::test]
+    async fn an_e_msp_claims_no_more_identifiers_than_it_may_have_tokens() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Custody::open(dir.path(), None, &Opening::new(Role::Beside, Timestamp(0))).unwrap().vault;
+        let token = |owner: &str, n: u32| EmspToken {
+            owner: Party::parse(owner).unwrap(),
+            kind: "RFID".to_owned(),
+            uid: Sensitive::new(format!("{n:08X}")),
+            contract: Sensitive::new("c".to_owned()),
+            group: None,
+            issuer: String::new(),
+            valid: true,
+            whitelist: "ALLOWED".to_owned(),
+            language: None,
+            updated: Timestamp(0),
+            updated_text: String::new(),
+        };
+        let mut vault = open();
+        for n in 0..3 {
+            vault.keep_within(&token("NL-ABC", n), 3).await.unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(vault.keep_within(&token("NL-ABC", 3), 3).await.unwrap_err(), VaultError::TooMany);
+            vault.keep_within(&token("NL-ABC", 2), 3).await.unwrap(); // said again
+            vault.keep_within(&token("NL-XYZ", 3), 3).await.unwrap();
+            vault = open(); // counted anew
+        }
+        vault.erase(&identifier(&token("NL-ABC", 1).uid), Timestamp(0)).unwrap();
+        vault.keep_within(&token("NL-ABC", 3), 3).await.unwrap();
+    }
 }

@@ -5,6 +5,7 @@ use sluis::billing::NoCredit;
 use sluis::billing::office::{Entry, Held, discard, list, retry};
 use sluis::clock::Timestamp;
 use sluis::ocpp::Version;
+use sluis::recipient::Recipients;
 use sluis::store::{CdrState, Op};
 use std::collections::BTreeSet;
 
@@ -74,7 +75,7 @@ async fn an_owner_is_known_by_token_provider_or_range_and_never_guessed() {
     world.owns(OLD, "RFID", CARD, "NL-ABC-C1").await;
     world.owns(NEW, "RFID", "04 99 99 99", "c").await;
     world.owns(ABC, "RFID", "04999999", "c").await;
-    world.owns(NEW, "APP_USER", "WEB-A7", "c").await;
+    world.owns(NEW, "APP_USER", "WEB-B7", "c").await;
     assert_eq!(fate(&world, CARD).await, OLD, "the token says so, whatever its contract's provider is");
     assert_eq!(fate(&world, "04a1b2c3d4e5f6").await, OLD, "in any spelling");
     assert_eq!(fate(&world, "04999999").await, "ambiguous_owner", "two e-MSPs have a token of it");
@@ -85,11 +86,38 @@ async fn an_owner_is_known_by_token_provider_or_range_and_never_guessed() {
     assert_eq!(fate(&world, "04ABCD12").await, "ambiguous_owner", "two ranges");
     assert_eq!(fate(&world, "04C0FFEE").await, "unknown_owner");
     assert_eq!(fate(&world, "WEB-A1").await, ABC, "the central system's own identifier, by a range");
-    assert_eq!(fate(&world, "WEB-A7").await, NEW, "by a token");
+    assert_eq!(fate(&world, "WEB-B7").await, NEW, "by a token");
     assert_eq!(fate(&world, "WEB-B1").await, "unknown_owner");
     assert_eq!(fate(&world, "").await, "no_token");
     let held = world.in_state(CdrState::Quarantined);
     assert!(held.iter().all(|row| row.owner.is_none() && row.body.is_none() && row.code.is_none()), "nobody can pull what is held");
+}
+
+/// Tokens are pushed by whom they profit: guessed ones must not bring in the sessions of another e-MSP's customers.
+#[tokio::test]
+async fn a_token_pushed_for_what_is_anothers_by_provider_or_range_captures_no_session() {
+    let world = World::new();
+    for (kind, uid) in [
+        ("EMAID", "NLABCC12345678"),
+        ("RFID", "nl*abc*c87654321"),
+        ("RFID", "04AB12CD34EF56"),
+        ("OTHER", "WEB-A7"),
+        ("OTHER", "NL-ABC-123456-7"),
+    ] {
+        world.owns(NEW, kind, uid, "c").await;
+        assert_eq!(fate(&world, uid).await, "ambiguous_owner", "{uid}");
+        let code = world.code(uid).await;
+        let recipients = Recipients::new(recipients());
+        assert!(world.custody.vault.token_of_code(&code, &recipients).unwrap().is_none(), "nor is it asked about {uid}");
+    }
+    // Its owner's own token does not make it less disputed; an operator decides.
+    world.owns(ABC, "EMAID", "NLABCC12345678", "c").await;
+    assert_eq!(fate(&world, "NLABCC12345678").await, "ambiguous_owner");
+    // A token decides between ranges, and where the provider is nobody in the register.
+    world.owns(NEW, "RFID", "04ABCD12", "c").await;
+    assert_eq!(fate(&world, "04ABCD12").await, NEW);
+    world.owns(NEW, "EMAID", "FRXYZC12345678", "c").await;
+    assert_eq!(fate(&world, "FRXYZC12345678").await, NEW);
 }
 
 #[tokio::test]
