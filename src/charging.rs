@@ -67,6 +67,9 @@ pub struct ChargingSession {
     pub connector: u32,
     /// Who charged; `None` while nobody has been authorised.
     pub token: Option<Token>,
+    /// When who charged was first named: at a station where the transaction begins with the cable, later than it began.
+    #[serde(default)]
+    pub named: Option<Timestamp>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended; `None` while it runs.

@@ -32,6 +32,7 @@ fn session(start_ms: i64, lasted_ms: i64, readings: &[(i64, Decimal)], idle: &[(
         evse: 1,
         connector: 1,
         token: Some(Token { code: "Z3TESTTESTTESTTESTTS".to_owned(), kind: None }),
+        named: None,
         started: at(0),
         ended: Some(at(lasted_ms)),
         readings: readings.iter().map(|(ms, wh)| Reading { at: at(*ms), wh: *wh }).collect(),

@@ -206,10 +206,11 @@ impl Desk {
     /// credit would have to be written in 2.1.1, which has none.
     pub(super) fn write(&self, draft: &mut Draft, recipient: &Recipient, vault: &Vault) -> Option<Written> {
         let (cdr, token) = (draft.cdr.as_mut()?, draft.token.as_ref()?);
-        // A credit repeats what it takes back.
+        // The driver may have been authorised after the cable was plugged in. A credit repeats what it takes back.
+        let authorised = draft.session.named.map_or(draft.session.started, |named| named.max(draft.session.started));
         if cdr.credit_of.is_none()
             && let Some(token) = &draft.session.token
-            && let Ok(Some(reference)) = vault.reference(&token.code, &recipient.party, draft.session.started)
+            && let Ok(Some(reference)) = vault.reference(&token.code, &recipient.party, authorised)
         {
             cdr.authorization_reference = Some(reference);
             cdr.auth_method = AuthMethod::AuthRequest;

@@ -442,6 +442,7 @@ impl Known {
             // A station that does not number the connectors of an EVSE has one at it.
             connector: if self.connector == 0 { self.evse.min(1) } else { self.connector },
             token: self.payer().cloned(),
+            named: self.tokens.first().map(|(_, at, _)| *at),
             started,
             ended: Some(ended),
             readings,

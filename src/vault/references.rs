@@ -35,7 +35,8 @@ impl Vault {
         Ok(self.inner.store.commit(vec![Op::SecretPut { name, sealed }]).await?)
     }
 
-    /// The last reference that an e-MSP gave for a code before a session began, that day or the day before; `None` if there is none.
+    /// The last reference that an e-MSP gave for a code before a session began (or its driver was named, if that was later), that day or the day
+    /// before; `None` if there is none.
     ///
     /// # Errors
     /// A row does not open, or the store failed.

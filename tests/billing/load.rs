@@ -154,6 +154,7 @@ fn as_session(truth: &Truth) -> ChargingSession {
         evse: 1,
         connector: 1,
         token: None::<Token>,
+        named: None,
         started: at(truth.started),
         ended: Some(at(truth.ended)),
         readings: truth.readings.iter().map(|(second, wh)| Reading { at: at(truth.started + second), wh: Decimal::from(*wh) }).collect(),

@@ -261,3 +261,21 @@ async fn two_emsps_find_no_common_name_for_one_card_or_one_home() {
     // The tariff's date, the moment of release, and the place to the nearest tenth of a degree.
     assert_eq!(telling, ["2026-01-01T00:00:00Z", "2026-12-01T10:00:00Z", "4.700000", "52.000000"]);
 }
+
+/// OCPI 2.2.1, CDRs: the CDR repeats what the e-MSP gave, also where the transaction began with the cable and the card came later.
+#[tokio::test]
+async fn the_reference_of_an_authorisation_after_plugging_in_is_in_the_cdr() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-2", Version::V201);
+    pole.event(0, "tx", 0, "Started", None, 1000).await;
+    let code = world.code(CARD).await;
+    world.custody.vault.keep_reference(&code, &party(ABC), "ref-1", Timestamp(TEN + 9 * MINUTE)).await.unwrap();
+    pole.event(10, "tx", 1, "Updated", Some(CARD), 1000).await;
+    // That of the next session, at another station.
+    world.custody.vault.keep_reference(&code, &party(ABC), "ref-2", Timestamp(TEN + 50 * MINUTE)).await.unwrap();
+    pole.event(60, "tx", 2, "Ended", None, 9000).await;
+    world.bill().await;
+    let cdr = body(&world.the_cdr());
+    assert_eq!((&cdr["authorization_reference"], &cdr["auth_method"]), (&"ref-1".into(), &"AUTH_REQUEST".into()));
+}

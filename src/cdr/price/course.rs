@@ -168,6 +168,7 @@ mod tests {
             evse: 1,
             connector: 1,
             token: None,
+            named: None,
             started: at(0),
             ended: Some(at(seconds)),
             readings: readings.iter().map(|(second, wh)| Reading { at: at(*second), wh: wh.parse().unwrap() }).collect(),
