@@ -46,6 +46,10 @@ impl Surface {
             Err(_) if may_decide => by_what_is_kept(&token, location.as_ref()),
             Err(_) => return Ok(Outcome::trouble()),
         };
+        // It may have been erased while its owner thought: nothing of it is kept anew then.
+        if self.custody.vault.token_of_code(code.as_str(), &self.register)?.is_none() {
+            return Ok(Outcome::unknown_token());
+        }
         let codes = self.custody.vault.token_codes(&token);
         if let Some(reference) = said.reference.filter(|reference| !names(reference, &token, &codes)) {
             self.custody.vault.keep_reference(code.as_str(), &token.owner, &reference, self.now()).await?;

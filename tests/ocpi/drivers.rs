@@ -4,7 +4,7 @@ use crate::ParseParty;
 use crate::party::{self, Party, Say};
 use crate::world::{World, cdr, codes, emsp, token};
 use serde_json::{Value, json};
-use sluis::identity::{Declared, Identifier};
+use sluis::identity::{Codes, Declared, Identifier};
 use sluis::store::{CdrState, Op};
 
 #[tokio::test]
@@ -215,6 +215,33 @@ async fn a_reference_that_names_the_customer_in_part_or_in_another_encoding_is_n
         let kept = world.custody().vault.reference(&code, &"NL-ABC".parse_party(), sluis::clock::now()).unwrap();
         assert_eq!(kept.as_deref(), last, "{word}");
     }
+    world.stop().await;
+}
+
+/// An answer under way must not record anew what was erased meanwhile.
+#[tokio::test]
+async fn what_is_erased_while_its_owner_is_asked_stays_erased() {
+    static CUSTODY: std::sync::OnceLock<std::sync::Arc<sluis::custody::Custody>> = std::sync::OnceLock::new();
+    let card = || Identifier::from_wire("04A2B3C4D5E6F7", Declared::Undeclared);
+    let them = Party::start(move |_, asked| match asked.method.as_str() {
+        "POST" => {
+            CUSTODY.get().unwrap().vault.erase(&card(), sluis::clock::now()).unwrap();
+            Say::ocpi(200, 1000, json!({"allowed": "ALLOWED", "authorization_reference": "r-1"}))
+        }
+        _ => Say::ocpi(200, 1000, json!([])),
+    })
+    .await;
+    let world = World::with(&[emsp("NL-ABC", "2.2.1", "pull", &format!("tokens_url = \"{}/tokens\"", them.url))]).await;
+    assert!(CUSTODY.set(world.custody()).is_ok());
+    let (abc, csms) = (world.granted("NL-ABC").await, world.granted("csms").await);
+    assert_eq!(world.call("PUT", "/2.2.1/tokens/NL/ABC/04A2B3C4D5E6F7", &abc, &token("NL-ABC", "04A2B3C4D5E6F7")).await.http, 201);
+    let code = world.custody().keys.code(&card(), None);
+    let path = format!("/2.2.1/tokens/{code}/authorize");
+    for _ in 0..2 {
+        assert_eq!(world.post(&path, &csms, &Value::Null).await.statuses(), (404, 2004));
+    }
+    assert!(world.store().vault_row(&code).unwrap().is_none());
+    assert!(world.store().secret_names("").unwrap().iter().all(|name| !name.contains(code.as_str())));
     world.stop().await;
 }
 
