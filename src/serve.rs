@@ -274,7 +274,8 @@ async fn purge(gateway: &Gateway, days: Days) {
             }
         }
     }
-    let Some(keep) = days.billing else { return };
+    // Without billing there still is a log of disclosures to e-MSPs, and there may be bills from before: a quarter of a year at least.
+    let keep = days.billing.unwrap_or(days.journal.max(92));
     let store = gateway.custody.store();
     let rows = || -> Result<u64, StoreError> {
         let sizes = store.sizes()?;
