@@ -1,7 +1,9 @@
 //! The door: accepts stations, dials the central system for each, and relays between the two.
 
 pub mod handshake;
+mod live;
 mod relay;
+pub mod socket;
 pub mod upstream;
 
 use crate::clock;
@@ -9,18 +11,16 @@ use crate::custody::Custody;
 use crate::metrics::{ConnectionGauge, Metrics};
 use crate::ocpp::{Side, Version};
 use crate::policy::Rules;
-use dashmap::DashMap;
 use handshake::Refusal;
+use live::{Live, Place};
 use relay::{Hop, Traffic};
+use socket::Socket;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
-use upstream::{Dialled, Socket, Upstream};
+use tokio::sync::{Semaphore, watch};
+use upstream::{Dialled, Upstream};
 
 /// Why a connection ended. A closed list: it goes into logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,26 +119,14 @@ pub struct Gateway {
     pub metrics: Metrics,
     drain: watch::Sender<bool>,
     connections: Arc<Semaphore>,
-    /// The live connection of each station, with its generation, so that an old one's end does not remove a new one.
-    live: DashMap<Box<str>, (u64, Arc<Notify>)>,
-    generation: AtomicU64,
+    live: Live,
 }
 
 impl Gateway {
     /// Puts the parts together. Nothing is bound yet.
     pub fn new(rules: Arc<Rules>, custody: Arc<Custody>, upstream: Upstream, settings: Settings, metrics: Metrics) -> Arc<Self> {
         let connections = Arc::new(Semaphore::new(settings.max_connections));
-        Arc::new(Self {
-            rules,
-            custody,
-            upstream,
-            settings,
-            metrics,
-            drain: watch::Sender::new(false),
-            connections,
-            live: DashMap::new(),
-            generation: AtomicU64::new(0),
-        })
+        Arc::new(Self { rules, custody, upstream, settings, metrics, drain: watch::Sender::new(false), connections, live: Live::default() })
     }
 
     /// Whether the gateway is stopping.
@@ -178,14 +166,15 @@ impl Gateway {
         let _ = tokio::time::timeout(self.settings.drain_limit, self.connections.acquire_many(all)).await;
     }
 
-    async fn station(self: Arc<Self>, mut socket: TcpStream, peer: SocketAddr) {
+    async fn station(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         let network = network(peer.ip());
+        let _ = socket.set_nodelay(true);
+        let mut socket = Socket::Plain(socket);
         let Ok(_permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             self.turn_away(&mut socket, &network, "too_many_connections", Refusal(503, "Service Unavailable", Some("Retry-After: 30")))
                 .await;
             return;
         };
-        let _ = socket.set_nodelay(true);
         let request = match handshake::read(&mut socket, self.settings.handshake_patience).await {
             Ok(request) => request,
             Err(Some(refusal)) => return self.turn_away(&mut socket, &network, "bad_handshake", refusal).await,
@@ -210,29 +199,18 @@ impl Gateway {
         if handshake::accept(&mut socket, &request.key, echoed).await.is_err() {
             return;
         }
-        let number = self.generation.fetch_add(1, Ordering::Relaxed);
-        let displaced = Arc::new(Notify::new());
-        if let Some((_, old)) = self.live.insert(request.station.as_str().into(), (number, Arc::clone(&displaced))) {
+        let Place { number, displaced, took_over } = self.live.enter(&request.station);
+        if took_over {
             self.metrics.displaced();
-            old.notify_one();
         }
         let _gauge = ConnectionGauge::new(&self.metrics, version);
         // The station's id and its address never stand together in a log (R80): the connection has a number.
         tracing::info!(connection = number, network, version = version.number(), "connection opened");
         let began = clock::now();
-        let config = Some(relay::settings(self.settings.max_frame));
-        let station = Hop::new(WebSocketStream::from_partially_read(socket, request.rest, Role::Server, config).await);
-        let (ending, traffic) = match csms {
-            Socket::Plain(csms) => {
-                let csms = Hop::new(WebSocketStream::from_partially_read(csms, rest, Role::Client, config).await);
-                relay::run(&self, version, &request.station, station, csms, displaced).await
-            }
-            Socket::Tls(csms) => {
-                let csms = Hop::new(WebSocketStream::from_partially_read(*csms, rest, Role::Client, config).await);
-                relay::run(&self, version, &request.station, station, csms, displaced).await
-            }
-        };
-        self.live.remove_if(request.station.as_str(), |_, (generation, _)| *generation == number);
+        let station = Hop::server(socket, request.rest, self.settings.max_frame).await;
+        let csms = Hop::client(csms, rest, self.settings.max_frame).await;
+        let (ending, traffic) = relay::run(&self, version, &request.station, station, csms, displaced).await;
+        self.live.leave(&request.station, number);
         self.metrics.ended(ending);
         let Traffic { frames, bytes } = traffic;
         tracing::info!(
@@ -247,7 +225,7 @@ impl Gateway {
         );
     }
 
-    async fn turn_away(&self, socket: &mut TcpStream, network: &str, code: &'static str, refusal: Refusal) {
+    async fn turn_away(&self, socket: &mut Socket, network: &str, code: &'static str, refusal: Refusal) {
         self.metrics.turned_away(code);
         tracing::info!(network, reason = code, status = refusal.0, "connection refused");
         let _ = tokio::time::timeout(Duration::from_secs(2), handshake::refuse(socket, refusal)).await;

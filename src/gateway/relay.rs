@@ -1,6 +1,7 @@
 //! One station's pair of sockets: one task, one loop. Each message is read, put through the session, recorded and written, in that
 //! order (I4); each hop is kept alive by its own pings; what ends on one side ends on the other.
 
+use super::socket::Socket;
 use super::{Ending, Gateway};
 use crate::clock;
 use crate::journal::Ticket;
@@ -10,13 +11,12 @@ use crate::treat::Outgoing;
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{Instant, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 /// How long a peer may take to accept a frame before the connection is ended: memory must not grow behind a slow reader.
@@ -27,7 +27,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 const MAX_TICKETS: usize = 256;
 
 /// The WebSocket settings of both hops: small buffers that are allocated at once, bounded messages, nothing held back when writing.
-pub(super) fn settings(max_frame: usize) -> WebSocketConfig {
+fn settings(max_frame: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(0)
@@ -38,11 +38,17 @@ pub(super) fn settings(max_frame: usize) -> WebSocketConfig {
 }
 
 /// A socket that takes only frames that have been through the treatment (I1), and the control frames of the WebSocket itself.
-pub(super) struct Hop<S>(WebSocketStream<S>);
+pub(super) struct Hop(WebSocketStream<Socket>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Hop<S> {
-    pub(super) fn new(socket: WebSocketStream<S>) -> Self {
-        Self(socket)
+impl Hop {
+    /// The hop to a station: `rest` is what came after its upgrade request, `max_frame` the biggest message in bytes.
+    pub(super) async fn server(socket: Socket, rest: Vec<u8>, max_frame: usize) -> Self {
+        Self(WebSocketStream::from_partially_read(socket, rest, Role::Server, Some(settings(max_frame))).await)
+    }
+
+    /// The hop to the central system: `rest` is what came after its answer.
+    pub(super) async fn client(socket: Socket, rest: Vec<u8>, max_frame: usize) -> Self {
+        Self(WebSocketStream::from_partially_read(socket, rest, Role::Client, Some(settings(max_frame))).await)
     }
 
     async fn write(&mut self, frame: Outgoing) -> Result<(), Error> {
@@ -88,18 +94,14 @@ enum Event {
 }
 
 /// Relays until either side ends, and says why it ended.
-pub(super) async fn run<A, B>(
+pub(super) async fn run(
     gateway: &Gateway,
     version: Version,
     station_id: &str,
-    mut station: Hop<A>,
-    mut csms: Hop<B>,
+    mut station: Hop,
+    mut csms: Hop,
     displaced: Arc<Notify>,
-) -> (Ending, Traffic)
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
+) -> (Ending, Traffic) {
     let mut session = Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone());
     let mut traffic = Traffic::default();
     let mut tickets: Vec<Ticket> = Vec::new();
@@ -166,19 +168,15 @@ where
 }
 
 /// Carries out a step: record, then write (I4). An error ends the connection: nothing was passed on that should not have been.
-async fn take<A, B>(
+async fn take(
     gateway: &Gateway,
     version: Version,
     station_id: &str,
     step: Step,
     tickets: &mut Vec<Ticket>,
-    station: &mut Hop<A>,
-    csms: &mut Hop<B>,
-) -> Result<(), (Ending, u16)>
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
+    station: &mut Hop,
+    csms: &mut Hop,
+) -> Result<(), (Ending, u16)> {
     if let Some(seen) = &step.seen {
         gateway.metrics.seen(version, seen);
     }

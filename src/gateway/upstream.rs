@@ -3,6 +3,7 @@
 //! `Connection: keep-alive, Upgrade` is an upgrade.
 
 use super::handshake::Refusal;
+use super::socket::Socket;
 use crate::ocpp::Version;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,14 +30,6 @@ pub struct Upstream {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// How long dialling and the handshake may take together.
     pub patience: Duration,
-}
-
-/// A socket to the central system, plain or with TLS.
-pub enum Socket {
-    /// `ws`
-    Plain(TcpStream),
-    /// `wss`
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
 /// The central system has agreed.
@@ -128,7 +121,7 @@ impl Upstream {
             Some(config) => {
                 let name = ServerName::try_from(self.host.clone()).map_err(|_| NoUpstream::Tls)?;
                 let tls = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|_| NoUpstream::Tls)?;
-                Socket::Tls(Box::new(tls))
+                Socket::Tls(Box::new(tls.into()))
             }
         };
         let key = STANDARD.encode(nonce);
@@ -148,21 +141,14 @@ impl Upstream {
         }
         request.extend_from_slice(b"\r\n");
         let mut answer = Vec::with_capacity(512);
-        let end = match &mut socket {
-            Socket::Plain(s) => exchange(s, &request, &mut answer).await?,
-            Socket::Tls(s) => exchange(s, &request, &mut answer).await?,
-        };
+        let end = exchange(&mut socket, &request, &mut answer).await?;
         let rest = answer.split_off(end);
         let version = read_answer(&answer, &key, offer)?;
         Ok(Dialled { socket, version, rest })
     }
 }
 
-async fn exchange<S: AsyncReadExt + AsyncWriteExt + Unpin>(
-    socket: &mut S,
-    request: &[u8],
-    answer: &mut Vec<u8>,
-) -> Result<usize, NoUpstream> {
+async fn exchange(socket: &mut Socket, request: &[u8], answer: &mut Vec<u8>) -> Result<usize, NoUpstream> {
     socket.write_all(request).await.map_err(|_| NoUpstream::Unreachable)?;
     socket.flush().await.map_err(|_| NoUpstream::Unreachable)?;
     loop {
