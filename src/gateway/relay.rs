@@ -6,7 +6,7 @@ use super::{Ending, Gateway};
 use crate::clock;
 use crate::journal::Ticket;
 use crate::ocpp::{Side, Version};
-use crate::session::{Session, Step};
+use crate::session::{Pace, Session, Step};
 use crate::treat::Outgoing;
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
@@ -89,6 +89,7 @@ pub(super) struct Traffic {
 enum Event {
     Came(Side, Option<Result<Message, Error>>),
     Tick,
+    Rested,
     Displaced,
     Drain,
 }
@@ -102,16 +103,19 @@ pub(super) async fn run(
     mut csms: Hop,
     displaced: Arc<Notify>,
 ) -> (Ending, Traffic) {
-    let mut session = Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone());
+    let mut session = Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone()).within(gateway.settings.frames);
     let mut traffic = Traffic::default();
     let mut tickets: Vec<Ticket> = Vec::new();
     let mut tick = interval(gateway.settings.ping_interval);
     tick.tick().await;
     let mut heard = [Instant::now(); 2];
     let mut drain = gateway.drain.subscribe();
+    // Until when the station is not read, because it has sent faster than it may.
+    let mut rest: Option<Instant> = None;
     let (ending, code) = loop {
         let event = tokio::select! {
-            message = station.0.next() => Event::Came(Side::Station, message),
+            () = tokio::time::sleep_until(rest.unwrap_or(heard[0])), if rest.is_some() => Event::Rested,
+            message = station.0.next(), if rest.is_none() => Event::Came(Side::Station, message),
             message = csms.0.next() => Event::Came(Side::Csms, message),
             _ = tick.tick() => Event::Tick,
             () = displaced.notified() => Event::Displaced,
@@ -136,13 +140,33 @@ pub(super) async fn run(
                     _ => continue,
                 };
                 drop(message);
+                match step.pace {
+                    Pace::Go => {}
+                    Pace::Rest(pause) => rest = Some(Instant::now() + pause),
+                    Pace::Cut => break (Ending::Flood, 1008),
+                }
                 if let Err(end) = take(gateway, version, station_id, step, &mut tickets, &mut station, &mut csms).await {
                     break end;
                 }
             }
             Event::Came(from, Some(Err(error))) => break failed(from, &error),
             Event::Came(from, None) => break (Ending::closed_by(from), 1006),
+            Event::Rested => rest = None,
             Event::Tick => {
+                // Who is not read cannot be heard.
+                if rest.is_some() {
+                    heard[Side::Station as usize] = Instant::now();
+                }
+                let mut given_up = session.on_time(clock::now()).into_iter();
+                let failed = loop {
+                    let Some(step) = given_up.next() else { break None };
+                    if let Err(end) = take(gateway, version, station_id, step, &mut tickets, &mut station, &mut csms).await {
+                        break Some(end);
+                    }
+                };
+                if let Some(end) = failed {
+                    break end;
+                }
                 let silent =
                     [Side::Station, Side::Csms].into_iter().find(|side| heard[*side as usize].elapsed() > gateway.settings.idle_limit);
                 if let Some(side) = silent {
@@ -188,15 +212,16 @@ async fn take(
             store_failed()
         })?;
     }
-    if !step.facts.is_empty() {
-        tickets.push(gateway.custody.journal.submit(station_id, version, clock::now(), step.facts));
-    }
+    // Before the facts: a retry after a crash must not carry another code than the fact that is there.
     for (transaction, epoch) in &step.pins {
         let done = match epoch {
             Some(epoch) => vault.pin(station_id, transaction, *epoch, clock::now()).await,
             None => vault.unpin(station_id, transaction).await,
         };
         done.map_err(|_| store_failed())?;
+    }
+    if !step.facts.is_empty() {
+        tickets.push(gateway.custody.journal.submit(station_id, version, clock::now(), step.facts));
     }
     if step.settles || tickets.len() >= MAX_TICKETS {
         for ticket in tickets.drain(..) {
