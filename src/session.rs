@@ -23,7 +23,7 @@ use calls::{Calls, Match, Meeting, Pending};
 use std::collections::VecDeque;
 use std::sync::Arc;
 pub use step::{Outcome, Pace, Seen, Step};
-use turn::{Turn, error_frame, no_frame, violation};
+use turn::{Turn, error_frame, no_frame, too_often, violation};
 
 /// Transactions whose epoch is remembered per station; older ones are found in the vault.
 const MAX_PINS: usize = 32;
@@ -171,8 +171,11 @@ impl Session {
         let observing = rules.mode == Mode::Observe;
         let coded = (from == Side::Station && !rules.allow_all).then(|| self.coded_id(&frame.id)).flatten();
         let print = calls::print(turn.text);
-        let sent = match self.calls[from as usize].meet(coded.as_deref().unwrap_or(&frame.id), &frame.id, print) {
-            _ if frame.kind == Kind::Send || rules.allow_all => coded,
+        let meeting = match frame.kind {
+            Kind::Call if !rules.allow_all => self.calls[from as usize].meet(coded.as_deref().unwrap_or(&frame.id), &frame.id, print),
+            _ => Meeting::New,
+        };
+        let sent = match meeting {
             Meeting::Full if observing => None,
             Meeting::Full => return turn.refuse(action, "GenericError", Outcome::TooMany),
             Meeting::Collision => Some(self.another_id(&frame.id)),
@@ -227,6 +230,9 @@ impl Session {
         let Ok(treated) = treated else {
             return turn.refuse(action, violation(self.version), Outcome::Refused);
         };
+        if treated.tally.crowded {
+            return turn.refuse(action, too_often(self.version), Outcome::TooMany);
+        }
         let outcome = if treated.tally.foreign > 0 {
             Outcome::ForeignIdentifier
         } else if treated.verdict == Verdict::Withheld || treated.tally.forbidden > 0 {

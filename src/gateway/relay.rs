@@ -103,7 +103,8 @@ pub(super) async fn run(
     mut csms: Hop,
     displaced: Arc<Notify>,
 ) -> (Ending, Traffic) {
-    let mut session = Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone()).within(gateway.settings.frames);
+    let mut session =
+        Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone()).within(gateway.settings.frames);
     let mut traffic = Traffic::default();
     let mut tickets: Vec<Ticket> = Vec::new();
     let mut tick = interval(gateway.settings.ping_interval);

@@ -67,8 +67,11 @@ impl Session {
                     });
                     treated.tally.exempt.insert(0, start..end);
                 }
-                let blocked = caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
-                let outcome = if blocked {
+                let crowded = treated.tally.crowded;
+                let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
+                let outcome = if crowded {
+                    Outcome::TooMany
+                } else if tripped {
                     Outcome::Tripwire
                 } else if treated.tally.foreign > 0 {
                     Outcome::ForeignIdentifier
@@ -84,7 +87,7 @@ impl Session {
                 if frame.kind == Kind::CallResult && !pending.answered {
                     self.acknowledge(&mut step, turn, &pending);
                 }
-                if blocked || treated.verdict == Verdict::Withheld {
+                if crowded || tripped || treated.verdict == Verdict::Withheld {
                     match call.and_then(|c| c.answer.as_deref()).filter(|_| caller == Side::Station) {
                         Some(answer) => result_frame(id, answer),
                         None => error_frame(id, "InternalError", "the answer was withheld"),
