@@ -27,6 +27,9 @@ use turn::{Turn, error_frame, no_frame, too_often, violation};
 
 /// Transactions whose epoch is remembered per station; older ones are found in the vault.
 const MAX_PINS: usize = 32;
+/// Transactions that stay pinned after their end was acknowledged: a station may not have got that, and sends the end again, perhaps in the
+/// next epoch.
+const MAX_ENDED: usize = 8;
 /// The longest message id that is passed on or echoed, in bytes; the standard allows 36 characters.
 pub const MAX_ID: usize = 128;
 /// How far the session's own clock goes on at a time, in milliseconds: a wall clock that jumps ahead gives up no CALL.
@@ -43,8 +46,8 @@ pub struct Session {
     /// By the side that sends the CALL: station, csms.
     calls: [Calls; 2],
     pins: VecDeque<(String, Epoch)>,
-    /// Transactions whose end was acknowledged, each with the [`calls::print`] of the message that ended it.
-    ended: Vec<(String, u64)>,
+    /// Transactions whose end was acknowledged lately.
+    ended: VecDeque<String>,
     budget: Budget,
     /// The wall clock, and the session's own that never goes back, in milliseconds.
     time: (Option<Timestamp>, i64),
@@ -65,7 +68,7 @@ impl Session {
             memory: Memory::default(),
             calls: Default::default(),
             pins: VecDeque::new(),
-            ended: Vec::new(),
+            ended: VecDeque::new(),
             budget: Budget::new(bounds.station),
             time: (None, 0),
             renamed: 0,
@@ -257,14 +260,11 @@ impl Session {
         if from == Side::Csms && names_settings(action) {
             pending.asked = treat::asked(turn.payload());
         }
-        if from == Side::Station {
-            self.release(print, &mut step);
-            if is_transaction_message(action) {
-                pending.settles = true;
-                let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
-                step.facts = vec![Fact { action, message_id, payload: outgoing.as_str()[payload].to_owned() }];
-                self.follow(&mut pending, &mut step, event.as_deref(), transaction, &tally.sightings);
-            }
+        if from == Side::Station && is_transaction_message(action) {
+            pending.settles = true;
+            let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
+            step.facts = vec![Fact { action, message_id, payload: outgoing.as_str()[payload].to_owned() }];
+            self.follow(&mut pending, &mut step, event.as_deref(), transaction, &tally.sightings);
         }
         step.sightings = tally.sightings;
         if frame.kind == Kind::Call {
@@ -295,6 +295,7 @@ impl Session {
     }
 
     fn pin(&mut self, transaction: String, epoch: Epoch) {
+        self.ended.retain(|ended| *ended != transaction);
         if self.pins.len() >= MAX_PINS {
             self.pins.pop_front();
         }
@@ -306,15 +307,15 @@ impl Session {
         here.or_else(|| vault.pinned(&self.station, transaction))
     }
 
-    /// Lets go of transactions whose end was acknowledged: a station that sends something else has had the acknowledgement, and will
-    /// not send the end again. Until then the end keeps its code, however often it comes.
-    fn release(&mut self, print: u64, step: &mut Step) {
-        if self.ended.is_empty() || self.ended.iter().any(|(_, end)| *end == print) {
-            return;
-        }
-        for (transaction, _) in std::mem::take(&mut self.ended) {
-            self.pins.retain(|(pinned, _)| *pinned != transaction);
-            step.pins.push((transaction, None));
+    /// A transaction's end was acknowledged. The one that ended longest ago is let go.
+    fn end(&mut self, transaction: String, step: &mut Step) {
+        self.ended.retain(|ended| *ended != transaction);
+        self.ended.push_back(transaction);
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.pins.retain(|(pinned, _)| *pinned != oldest);
+            step.pins.push((oldest, None));
         }
     }
 

@@ -107,10 +107,8 @@ impl Session {
         if turn.from != Side::Csms {
             return;
         }
-        if let Some(transaction) = &pending.ends
-            && self.ended.len() < super::MAX_PINS
-        {
-            self.ended.push((transaction.clone(), pending.print));
+        if let Some(transaction) = &pending.ends {
+            self.end(transaction.clone(), step);
         }
         let fact = |action, name: &str, value: &str| Fact {
             action,
