@@ -303,7 +303,7 @@ impl Session {
     }
 
     fn pinned(&self, transaction: &str, vault: &dyn Reveal) -> Option<Epoch> {
-        let here = self.pins.iter().rev().find(|(t, _)| t == transaction).map(|(_, epoch)| *epoch);
+        let here = self.pins.iter().find(|(t, _)| t == transaction).map(|(_, epoch)| *epoch);
         here.or_else(|| vault.pinned(&self.station, transaction))
     }
 
@@ -364,9 +364,12 @@ impl Session {
             },
             Some(Kind::Call) | None => {
                 let code = match (bad.kind, self.version) {
-                    (Some(2) | None, version) => no_frame(version),
-                    (Some(_), Version::V16) => "NotSupported",
-                    (Some(_), _) => "MessageTypeNotSupported",
+                    // What begins with another number and goes on as a frame is of a type that nobody knows.
+                    (Some(kind), version) if kind != 2 && bad.id.is_some() => match version {
+                        Version::V16 => "NotSupported",
+                        _ => "MessageTypeNotSupported",
+                    },
+                    (_, version) => no_frame(version),
                 };
                 Some((from, error_frame(id.unwrap_or("-1"), code, "the message could not be read")))
             }

@@ -126,12 +126,16 @@ impl Session {
                 if let Some(transaction) = number("transactionId") {
                     step.facts.push(fact("StartTransactionResponse", "transactionId", transaction));
                     if let Some(epoch) = pending.begins {
-                        // Central systems use their numbers again: the pin of one whose end was never seen goes.
-                        if self.pinned(transaction, turn.vault).is_some_and(|old| old != epoch) {
-                            step.pins.push((transaction.to_owned(), None));
+                        // A number that was used before is of another transaction, unless that has not ended: then this is a retry's answer.
+                        let transaction = transaction.to_owned();
+                        if self.ended.contains(&transaction) {
+                            self.pins.retain(|(pinned, _)| *pinned != transaction);
+                            step.pins.push((transaction.clone(), None));
                         }
-                        step.pins.push((transaction.to_owned(), Some(epoch)));
-                        self.pin(transaction.to_owned(), epoch);
+                        if !self.pins.iter().any(|(pinned, _)| *pinned == transaction) {
+                            step.pins.push((transaction.clone(), Some(epoch)));
+                            self.pin(transaction, epoch);
+                        }
                     }
                 }
             }
