@@ -182,7 +182,7 @@ impl Session {
             Meeting::Full if observing => None,
             Meeting::Full => return turn.refuse(action, "GenericError", Outcome::TooMany),
             Meeting::Collision => Some(self.another_id(&frame.id)),
-            Meeting::Retry(sent) if *sent != *frame.id => Some(sent.into()),
+            Meeting::Retry(sent) if *sent != *frame.id => Some(sent),
             Meeting::New | Meeting::Retry(_) => coded,
         };
         if sent.is_some() && frame.is_number {
@@ -190,15 +190,12 @@ impl Session {
             return turn.refuse(action, violation(self.version), Outcome::Refused);
         }
         let (fact_id, sent) = (sent.clone(), if observing { None } else { sent });
-        let pending = Pending {
+        let mut pending = Pending {
             sent: sent.as_deref().unwrap_or(&frame.id).into(),
             own: sent.as_ref().map(|_| Box::from(&*frame.id)),
             action,
-            vendor: None,
-            asked: Box::default(),
             settles: false,
-            ends: None,
-            begins: None,
+            more: None,
             print,
             since: self.time.1,
             answered: false,
@@ -236,11 +233,14 @@ impl Session {
         if treated.tally.crowded {
             return turn.refuse(action, too_often(self.version), Outcome::TooMany);
         }
+        // The action is a word of the standard, and the id was looked at when it was decided whether it needs a code; unless this very frame
+        // has brought an identifier.
+        let head = if treated.tally.replaced == 0 { treated.payload.start } else { 0 };
         let outcome = if treated.tally.foreign > 0 {
             Outcome::ForeignIdentifier
         } else if treated.verdict == Verdict::Withheld || treated.tally.forbidden > 0 {
             Outcome::AnsweredHere
-        } else if from == Side::Station && !observing && !treat::may_leave(&context, &self.memory, &treated) {
+        } else if from == Side::Station && !observing && !treat::may_leave(&context, &self.memory, &treated, head) {
             Outcome::Tripwire
         } else if treated.changed {
             Outcome::Treated
@@ -256,9 +256,11 @@ impl Session {
         treat::note(&mut self.memory, &treated.tally);
         let mut step = Step { seen: Some(turn.seen(action, outcome, &treated.tally)), ..Step::default() };
         let Treated { frame: outgoing, payload, tally, .. } = treated;
-        let mut pending = Pending { vendor: tally.vendor, ..pending };
+        if tally.vendor.is_some() {
+            pending.more().vendor = tally.vendor;
+        }
         if from == Side::Csms && names_settings(action) {
-            pending.asked = treat::asked(turn.payload());
+            pending.more().asked = treat::asked(turn.payload());
         }
         if from == Side::Station && is_transaction_message(action) {
             pending.settles = true;
@@ -278,8 +280,8 @@ impl Session {
     fn follow(&mut self, pending: &mut Pending, step: &mut Step, event: Option<&str>, transaction: Option<String>, sightings: &[Sighting]) {
         let epoch = sightings.iter().find_map(|s| self.codes.epoch_of(&s.code));
         match (pending.action, transaction) {
-            ("StartTransaction", _) => pending.begins = epoch,
-            ("StopTransaction", Some(transaction)) => pending.ends = Some(transaction),
+            ("StartTransaction", _) => pending.more().begins = epoch,
+            ("StopTransaction", Some(transaction)) => pending.more().ends = Some(transaction),
             ("TransactionEvent", Some(transaction)) => {
                 let known = self.pins.iter().any(|(t, _)| *t == transaction);
                 if let (Some(epoch), false) = (epoch, known) {
@@ -287,7 +289,7 @@ impl Session {
                     self.pin(transaction.clone(), epoch);
                 }
                 if event == Some("Ended") {
-                    pending.ends = Some(transaction);
+                    pending.more().ends = Some(transaction);
                 }
             }
             _ => {}

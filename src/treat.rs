@@ -173,9 +173,10 @@ pub(crate) fn observed(rules: &Rules, frame: &str) -> Option<Outgoing> {
     (rules.mode == crate::policy::Mode::Observe).then(|| Outgoing { text: frame.to_owned() })
 }
 
-/// The last look at a frame before it goes up: whether the tripwire lets it (I3).
-pub(crate) fn may_leave(context: &Context<'_>, memory: &Memory, treated: &Treated) -> bool {
-    context.rules.allow_all || !memory.watch.hit(treated.frame.as_str(), &treated.tally.exempt, &context.rules.words)
+/// The last look at a frame before it goes up: whether the tripwire lets it (I3). `head`: how much of it was looked at when it was made, by the
+/// same eyes and for the same identifiers.
+pub(crate) fn may_leave(context: &Context<'_>, memory: &Memory, treated: &Treated, head: usize) -> bool {
+    context.rules.allow_all || !memory.watch.hit(treated.frame.as_str(), head, &treated.tally.exempt, &context.rules.words)
 }
 
 /// Remembers what matters for later frames, once the frame has really gone on.

@@ -29,7 +29,8 @@ impl Session {
         }
         let plan: &Plan = rules.plan(self.version);
         let call = plan.call(caller, pending.action).and_then(|(_, call)| call);
-        let vendor = pending.vendor.as_ref().and_then(|known| plan.vendors.get(known)?[caller as usize].as_ref());
+        let more = pending.more.as_deref();
+        let vendor = more.and_then(|more| more.vendor.as_ref()).and_then(|known| plan.vendors.get(known)?[caller as usize].as_ref());
         let context = Context {
             rules,
             plan,
@@ -38,7 +39,7 @@ impl Session {
             vault: turn.vault,
             epoch: None,
             now: turn.now,
-            asked: &pending.asked,
+            asked: more.map_or(&[], |more| &*more.asked),
             metered: Metered::of(self.version, pending.action),
             vendor,
         };
@@ -68,7 +69,7 @@ impl Session {
                     treated.tally.exempt.insert(0, start..end);
                 }
                 let crowded = treated.tally.crowded;
-                let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
+                let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated, 0);
                 let outcome = if crowded {
                     Outcome::TooMany
                 } else if tripped {
@@ -107,12 +108,13 @@ impl Session {
         if turn.from != Side::Csms {
             return;
         }
-        if let Some(transaction) = &pending.ends {
+        let more = pending.more.as_deref();
+        if let Some(transaction) = more.and_then(|more| more.ends.as_ref()) {
             self.end(transaction.clone(), step);
         }
         let fact = |action, name: &str, value: &str| Fact {
             action,
-            message_id: pending.sent.to_string(),
+            message_id: pending.sent.as_str().to_owned(),
             payload: format!("{{\"{name}\":{value}}}"),
         };
         // Only the one number that a bill needs; the rest of the answer is not ours to keep.
@@ -125,7 +127,7 @@ impl Session {
             "StartTransaction" => {
                 if let Some(transaction) = number("transactionId") {
                     step.facts.push(fact("StartTransactionResponse", "transactionId", transaction));
-                    if let Some(epoch) = pending.begins {
+                    if let Some(epoch) = more.and_then(|more| more.begins) {
                         // A number that was used before is of another transaction, unless that has not ended: then this is a retry's answer.
                         let transaction = transaction.to_owned();
                         if self.ended.contains(&transaction) {
@@ -168,10 +170,10 @@ impl Session {
             metered: Metered::of(self.version, ""),
             vendor: None,
         };
-        let Ok(treated) = treat::error(&context, &self.memory, turn.text, frame, &sent) else {
+        let Ok(treated) = treat::error(&context, &self.memory, turn.text, frame, sent.as_str()) else {
             return turn.only_seen("other", Outcome::Refused);
         };
-        if from == Side::Station && !treat::may_leave(&context, &self.memory, &treated) {
+        if from == Side::Station && !treat::may_leave(&context, &self.memory, &treated, 0) {
             return turn.only_seen("other", Outcome::Tripwire);
         }
         let outcome = if treated.changed { Outcome::Treated } else { Outcome::Untouched };

@@ -16,22 +16,60 @@ pub(super) const MAX_LATE: usize = 64;
 /// Answered CALLs remembered per direction, for CALLRESULTERROR.
 const MAX_ANSWERED: usize = 16;
 
+/// The longest message id that needs no memory of its own: the standard's longest.
+const SHORT_ID: usize = 36;
+
+/// A message id. Nearly all have at most 36 bytes; those are kept in place.
+#[derive(Clone)]
+pub(super) struct Id {
+    length: u8,
+    short: [u8; SHORT_ID],
+    /// One that is longer.
+    long: Option<Box<str>>,
+}
+
+impl Id {
+    pub(super) fn is(&self, text: &str) -> bool {
+        match &self.long {
+            None => self.short[..usize::from(self.length)] == *text.as_bytes(),
+            Some(long) => **long == *text,
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        match &self.long {
+            // What was text when it was kept is text.
+            None => std::str::from_utf8(&self.short[..usize::from(self.length)]).unwrap_or_default(),
+            Some(long) => long,
+        }
+    }
+}
+
+impl From<&str> for Id {
+    fn from(text: &str) -> Self {
+        let mut id = Self { length: 0, short: [0; SHORT_ID], long: None };
+        match id.short.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                id.length = text.len() as u8;
+            }
+            None => id.long = Some(text.into()),
+        }
+        id
+    }
+}
+
 /// A CALL that waits for its answer.
 pub(super) struct Pending {
     /// The id under which the recipient knows it.
-    pub(super) sent: Box<str>,
+    pub(super) sent: Id,
     /// The sender's own id, where that is another.
     pub(super) own: Option<Box<str>>,
     pub(super) action: &'static str,
-    pub(super) vendor: Option<(String, String)>,
-    /// The settings it names.
-    pub(super) asked: Box<[Box<str>]>,
     /// Its answer waits for billing facts.
     pub(super) settles: bool,
-    /// The transaction that it ends.
-    pub(super) ends: Option<String>,
-    /// The epoch of the transaction that it begins.
-    pub(super) begins: Option<Epoch>,
+    /// What few have.
+    pub(super) more: Option<Box<More>>,
     /// Tells a retry from another CALL with its id: see [`print`].
     pub(super) print: u64,
     /// When it came, on the session's own clock, in milliseconds.
@@ -40,10 +78,34 @@ pub(super) struct Pending {
     pub(super) answered: bool,
 }
 
+/// What only some CALLs have for their answer.
+#[derive(Default)]
+pub(super) struct More {
+    /// The vendor message it is.
+    pub(super) vendor: Option<(String, String)>,
+    /// The settings it names.
+    pub(super) asked: Box<[Box<str>]>,
+    /// The transaction that it ends.
+    pub(super) ends: Option<String>,
+    /// The epoch of the transaction that it begins.
+    pub(super) begins: Option<Epoch>,
+}
+
 impl Pending {
     /// The id under which its sender knows it.
     pub(super) fn id(&self) -> &str {
-        self.own.as_deref().unwrap_or(&self.sent)
+        self.own.as_deref().unwrap_or_else(|| self.sent.as_str())
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        match &self.own {
+            Some(own) => **own == *id,
+            None => self.sent.is(id),
+        }
+    }
+
+    pub(super) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 }
 
@@ -53,7 +115,7 @@ pub(super) enum Meeting {
     /// Nobody owes an answer under its id.
     New,
     /// One of the same bytes waits: it goes on once more, under the id that went on then.
-    Retry(Box<str>),
+    Retry(String),
     /// Its id is that of another CALL whose answer is owed.
     Collision,
     /// Too many wait already.
@@ -73,9 +135,9 @@ pub(super) enum Match {
 pub(super) struct Calls {
     /// Oldest first.
     pending: VecDeque<Pending>,
-    late: VecDeque<Box<str>>,
+    late: VecDeque<Id>,
     /// (the recipient's id, the sender's id) of CALLs answered lately.
-    answered: VecDeque<(Box<str>, Box<str>)>,
+    answered: VecDeque<(Id, Box<str>)>,
 }
 
 impl Calls {
@@ -91,16 +153,16 @@ impl Calls {
                 self.owe(pending.sent);
             }
         }
-        if let Some(twin) = self.pending.iter().find(|p| p.print == print && p.id() == own) {
-            return Meeting::Retry(twin.sent.clone());
+        if let Some(twin) = self.pending.iter().find(|p| p.print == print && p.has_id(own)) {
+            return Meeting::Retry(twin.sent.as_str().to_owned());
         }
         // Whoever uses an id anew has given up what it used it for before, and would take the answer to that for the answer to this.
-        while let Some(at) = self.pending.iter().position(|p| p.id() == own) {
+        while let Some(at) = self.pending.iter().position(|p| p.has_id(own)) {
             if let Some(pending) = self.pending.remove(at) {
                 self.owe(pending.sent);
             }
         }
-        let owed = self.late.iter().any(|id| **id == *sent) || self.pending.iter().any(|p| *p.sent == *sent);
+        let owed = self.late.iter().any(|id| id.is(sent)) || self.pending.iter().any(|p| p.sent.is(sent));
         if owed { Meeting::Collision } else { Meeting::New }
     }
 
@@ -111,15 +173,15 @@ impl Calls {
 
     /// Takes the CALL that an answer under `id` belongs to: the oldest, if there are retries. `remember`: for a CALLRESULTERROR.
     pub(super) fn settle(&mut self, id: &str, remember: bool) -> Match {
-        let Some(at) = self.pending.iter().position(|p| *p.sent == *id) else {
-            let late = self.late.iter().position(|late| **late == *id);
+        let Some(at) = self.pending.iter().position(|p| p.sent.is(id)) else {
+            let late = self.late.iter().position(|late| late.is(id));
             return match late.and_then(|at| self.late.remove(at)) {
                 Some(_) => Match::Late,
                 None => Match::Nothing,
             };
         };
         let Some(pending) = self.pending.remove(at) else { return Match::Nothing };
-        self.pending.iter_mut().skip(at).filter(|p| p.sent == pending.sent).for_each(|p| p.answered = true);
+        self.pending.iter_mut().skip(at).filter(|p| p.sent.is(id)).for_each(|p| p.answered = true);
         if remember {
             if self.answered.len() >= MAX_ANSWERED {
                 self.answered.pop_front();
@@ -142,7 +204,7 @@ impl Calls {
     }
 
     /// The id under which the recipient gave the answer that the caller, who knows it as `own`, complains of. Once for each answer.
-    pub(super) fn complained(&mut self, own: &str) -> Option<Box<str>> {
+    pub(super) fn complained(&mut self, own: &str) -> Option<Id> {
         let at = self.answered.iter().position(|(_, id)| **id == *own)?;
         self.answered.remove(at).map(|(sent, _)| sent)
     }
@@ -152,7 +214,7 @@ impl Calls {
         self.pending.len()
     }
 
-    fn owe(&mut self, sent: Box<str>) {
+    fn owe(&mut self, sent: Id) {
         if self.late.len() >= MAX_LATE {
             self.late.pop_front();
         }
@@ -187,19 +249,7 @@ mod tests {
     use super::*;
 
     fn call(sent: &str, print: u64, since: i64) -> Pending {
-        Pending {
-            sent: sent.into(),
-            own: None,
-            action: "Heartbeat",
-            vendor: None,
-            asked: Box::default(),
-            settles: false,
-            ends: None,
-            begins: None,
-            print,
-            since,
-            answered: false,
-        }
+        Pending { sent: sent.into(), own: None, action: "Heartbeat", settles: false, more: None, print, since, answered: false }
     }
 
     #[test]

@@ -173,14 +173,14 @@ impl Watch {
     }
 
     /// Whether a frame that is about to go up holds a watched identifier in any string, outside the `exempt` ranges
-    /// (which come in the order of the text) and other than as a word of the standard.
-    pub(crate) fn hit(&self, frame: &str, exempt: &[Range<usize>], words: &Words) -> bool {
+    /// (which come in the order of the text) and other than as a word of the standard. What stands before `from` is not looked at.
+    pub(crate) fn hit(&self, frame: &str, from: usize, exempt: &[Range<usize>], words: &Words) -> bool {
         if self.watched.is_empty() {
             return false;
         }
         let mut groups = Vec::new();
         let bytes = frame.as_bytes();
-        let mut at = 0;
+        let mut at = from;
         let mut exempt = exempt.iter().peekable();
         loop {
             at = special(bytes, at);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     fn hit(watch: &Watch, text: &str) -> bool {
-        watch.hit(&serde_json::to_string(&[text]).unwrap(), &[], &words([]))
+        watch.hit(&serde_json::to_string(&[text]).unwrap(), 0, &[], &words([]))
     }
 
     #[test]
@@ -369,12 +369,12 @@ mod tests {
         ] {
             assert!(hit(&card, text), "{text}");
         }
-        assert!(card.hit(r#"["\u00304A2B3C4D5E6F7"]"#, &[], &words([])), "escaped");
+        assert!(card.hit(r#"["\u00304A2B3C4D5E6F7"]"#, 0, &[], &words([])), "escaped");
         assert!(!hit(&card, "04A2B3C4D5E6F8"));
         assert!(!hit(&card, "Energy.Active.Import.Register"));
         let short = watch("04A2B3C4", Class::Rfid);
         assert!(hit(&short, "tx-04A2B3C4-1") && hit(&short, "0077771716") && hit(&short, "x 04:a2:b3:c4"));
-        assert!(!short.hit(r#"{"meterStop":77771716}"#, &[], &words([])), "a meter reading");
+        assert!(!short.hit(r#"{"meterStop":77771716}"#, 0, &[], &words([])), "a meter reading");
         let dated = watch("20261124", Class::Rfid);
         assert!(hit(&dated, "20261124-1") && !hit(&dated, "2026-11-24T10:00:00Z"), "a card that looks like a day");
         assert!(!hit(&short, "aa04A2B3C4bb"), "inside a longer hexadecimal number");
@@ -384,15 +384,15 @@ mod tests {
     fn short_identifiers_only_as_a_whole_and_never_as_a_word_of_the_standard() {
         let tag = watch("Outlet", Class::Other);
         assert!(hit(&tag, "OUTLET") && !hit(&tag, "Outlet 1"));
-        assert!(!tag.hit(r#"["Outlet"]"#, &[], &words(["Outlet".to_owned()])));
+        assert!(!tag.hit(r#"["Outlet"]"#, 0, &[], &words(["Outlet".to_owned()])));
     }
 
     #[test]
     fn what_is_exempt_is_passed_over() {
         let card = watch("04A2B3C4D5E6F7", Class::Rfid);
         let frame = r#"["04A2B3C4D5E6F7","x"]"#;
-        assert!(card.hit(frame, &[], &words([])));
+        assert!(card.hit(frame, 0, &[], &words([])));
         let signed = 1..17;
-        assert!(!card.hit(frame, std::slice::from_ref(&signed), &words([])));
+        assert!(!card.hit(frame, 0, std::slice::from_ref(&signed), &words([])));
     }
 }

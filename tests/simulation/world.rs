@@ -13,8 +13,9 @@ use sluis::clock::Timestamp;
 use sluis::identity::Codes;
 use sluis::keys::{Keyring, LIVE_EPOCHS};
 use sluis::ocpp::{Side, Version};
+use sluis::pseudonym::Pseudonym;
 use sluis::session::{Bounds, MAX_PENDING, Session};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub(crate) struct World {
     skew: i64,
     /// Identifiers erased, and codes that may be unknown since.
     erased: BTreeSet<String>,
+    /// What the central system has seen, read once.
+    codes: HashMap<String, Pseudonym>,
     calm: bool,
     report: Report,
     hash: DefaultHasher,
@@ -92,6 +95,7 @@ impl World {
             now: TEN,
             skew: 0,
             erased: BTreeSet::new(),
+            codes: HashMap::new(),
             calm: false,
             report: Report::default(),
             hash: DefaultHasher::new(),
@@ -337,10 +341,13 @@ impl World {
         self.acknowledged_is_there()
     }
 
-    fn codes_resolve(&self) -> Checked {
+    fn codes_resolve(&mut self) -> Checked {
         for text in &self.csms.codes {
-            let Some(code) = self.keys.recognise(text) else { return Err(format!("{text} is no code of ours")) };
-            let known = self.store.durable.codes.get(&code);
+            if !self.codes.contains_key(text) {
+                let Some(code) = self.keys.recognise(text) else { return Err(format!("{text} is no code of ours")) };
+                self.codes.insert(text.clone(), code);
+            }
+            let known = self.codes.get(text).and_then(|code| self.store.durable.codes.get(code));
             if known.is_none() && !self.erased.contains(text) {
                 return Err(format!("the central system has seen {text}, and nobody knows what it stands for"));
             }
