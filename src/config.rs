@@ -18,6 +18,9 @@ use std::time::Duration;
 /// The bytes of an OCPP frame that may be allowed at most, whatever the file says.
 const MOST_FRAME_BYTES: u64 = 16 << 20;
 
+/// How long a peer may leave bytes waiting: a big message over a slow mobile connection must fit in.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The charge-point operator's name where none is given.
 const CPO_NAME: &str = "Charge point operator";
 
@@ -165,6 +168,11 @@ impl Config {
             _ => Alphabet::Base32,
         };
         let default_version = Version::ALL[reader.choice("stations.default_version", &["1.6", "2.0.1", "2.1"])];
+        let max_frame = reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize;
+        let max_queue = reader.number("stations.max_queue_bytes", 0, 0, 2 * MOST_FRAME_BYTES) as usize;
+        if max_queue != 0 && max_queue < 2 * max_frame {
+            reader.mistake("stations.max_queue_bytes", "must be at least twice stations.max_frame_bytes, or 0 to follow it");
+        }
         let mut seconds = |key, default, least, most| Duration::from_secs(reader.number(key, default, least, most));
         let ping_interval = seconds("stations.ping_seconds", 30, 1, 3600);
         let idle = seconds("stations.idle_seconds", 0, 0, 86_400);
@@ -175,7 +183,9 @@ impl Config {
             // Two pings may be lost; a little more, so that both ends do not give up at the same moment.
             idle_limit: if idle.is_zero() { ping_interval.mul_f64(2.6) } else { idle },
             drain_limit: seconds("stations.drain_seconds", 15, 1, 300),
-            max_frame: reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize,
+            max_frame,
+            max_queue: if max_queue == 0 { 2 * max_frame } else { max_queue },
+            write_patience: WRITE_PATIENCE,
             max_connections: reader.number("stations.max_connections", 100_000, 1, 1_000_000) as usize,
         };
         if !idle.is_zero() && idle < ping_interval.mul_f64(2.5) {

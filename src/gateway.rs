@@ -99,6 +99,10 @@ pub struct Settings {
     pub idle_limit: Duration,
     /// The biggest message, in bytes.
     pub max_frame: usize,
+    /// The most bytes that wait to be written to one peer. From half of it on, nothing more is read that could add to them.
+    pub max_queue: usize,
+    /// How long a peer may leave bytes waiting before the connection is ended.
+    pub write_patience: Duration,
     /// The most connections at a time.
     pub max_connections: usize,
     /// How long a stop may take.
@@ -175,7 +179,8 @@ impl Gateway {
                 .await;
             return;
         };
-        let request = match handshake::read(&mut socket, self.settings.handshake_patience).await {
+        // What is needed only until the connection stands is on the heap, so that the task of a connection that stands is small.
+        let request = match Box::pin(handshake::read(&mut socket, self.settings.handshake_patience)).await {
             Ok(request) => request,
             Err(Some(refusal)) => return self.turn_away(&mut socket, &network, "bad_handshake", refusal).await,
             Err(None) => return,
@@ -188,7 +193,7 @@ impl Gateway {
         }
         let silent_on_version = request.offered.is_empty();
         let offer = if silent_on_version { vec![self.settings.default_version] } else { request.offered };
-        let dialled = self.upstream.dial(&request.raw_id, request.authorization.as_deref(), &offer, nonce).await;
+        let dialled = Box::pin(self.upstream.dial(&request.raw_id, request.authorization.as_deref(), &offer, nonce)).await;
         let Dialled { socket: csms, version: chosen, rest } = match dialled {
             Ok(dialled) => dialled,
             Err(no) => return self.turn_away(&mut socket, &network, no.code(), no.refusal()).await,
@@ -196,7 +201,7 @@ impl Gateway {
         // A central system that names no version speaks the one that was offered first.
         let version = chosen.unwrap_or(offer[0]);
         let echoed = if silent_on_version { None } else { chosen };
-        if handshake::accept(&mut socket, &request.key, echoed).await.is_err() {
+        if Box::pin(handshake::accept(&mut socket, &request.key, echoed)).await.is_err() {
             return;
         }
         let Place { number, displaced, took_over } = self.live.enter(&request.station);
@@ -207,8 +212,8 @@ impl Gateway {
         // The station's id and its address never stand together in a log (R80): the connection has a number.
         tracing::info!(connection = number, network, version = version.number(), "connection opened");
         let began = clock::now();
-        let station = Hop::server(socket, request.rest, self.settings.max_frame).await;
-        let csms = Hop::client(csms, rest, self.settings.max_frame).await;
+        let station = Hop::server(socket, request.rest, self.settings.max_frame);
+        let csms = Hop::client(csms, rest, self.settings.max_frame);
         let (ending, traffic) = relay::run(&self, version, &request.station, station, csms, displaced).await;
         self.live.leave(&request.station, number);
         self.metrics.ended(ending);
@@ -228,7 +233,7 @@ impl Gateway {
     async fn turn_away(&self, socket: &mut Socket, network: &str, code: &'static str, refusal: Refusal) {
         self.metrics.turned_away(code);
         tracing::info!(network, reason = code, status = refusal.0, "connection refused");
-        let _ = tokio::time::timeout(Duration::from_secs(2), handshake::refuse(socket, refusal)).await;
+        let _ = Box::pin(tokio::time::timeout(Duration::from_secs(2), handshake::refuse(socket, refusal))).await;
     }
 }
 
@@ -249,6 +254,16 @@ pub fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It stays for as long as the connection: what grows here grows a hundred thousand times.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        fn size<T>(_: impl FnOnce(Arc<Gateway>, TcpStream, SocketAddr) -> T) -> usize {
+            size_of::<T>()
+        }
+        let bytes = size(Gateway::station);
+        assert!(bytes <= 3072, "{bytes}");
+    }
 
     #[test]
     fn addresses_are_cut_before_they_are_written() {

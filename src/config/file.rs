@@ -25,6 +25,7 @@ pub const KEYS: &[&str] = &[
     "stations.idle_seconds",
     "stations.drain_seconds",
     "stations.max_frame_bytes",
+    "stations.max_queue_bytes",
     "stations.max_connections",
     "journal.keep_days",
     "cpo.party",

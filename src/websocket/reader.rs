@@ -161,7 +161,8 @@ impl Kept {
                     None => return Ok(None),
                 },
             };
-            let (piece, rest) = std::mem::take(input).split_at_mut((frame.length - frame.come).min(input.len()));
+            let here = input.len().min(frame.length - frame.come);
+            let (piece, rest) = std::mem::take(input).split_at_mut(here);
             *input = rest;
             if let Some(key) = frame.key {
                 mask::apply(piece, key, frame.come);
