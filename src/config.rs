@@ -3,6 +3,7 @@
 
 mod emsp;
 pub mod file;
+mod frames;
 
 use crate::gateway::Settings;
 use crate::ocpp::Version;
@@ -176,6 +177,9 @@ impl Config {
         let mut seconds = |key, default, least, most| Duration::from_secs(reader.number(key, default, least, most));
         let ping_interval = seconds("stations.ping_seconds", 30, 1, 3600);
         let idle = seconds("stations.idle_seconds", 0, 0, 86_400);
+        let max_frame = reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize;
+        let frames = frames::read(&mut reader, max_frame);
+        let mut seconds = |key, default, least, most| Duration::from_secs(reader.number(key, default, least, most));
         let stations = Settings {
             default_version,
             handshake_patience: seconds("stations.handshake_seconds", 10, 1, 120),
@@ -186,6 +190,7 @@ impl Config {
             max_frame,
             max_queue: if max_queue == 0 { 2 * max_frame } else { max_queue },
             write_patience: WRITE_PATIENCE,
+            frames,
             max_connections: reader.number("stations.max_connections", 100_000, 1, 1_000_000) as usize,
         };
         if !idle.is_zero() && idle < ping_interval.mul_f64(2.5) {

@@ -11,6 +11,7 @@ use crate::custody::Custody;
 use crate::metrics::{ConnectionGauge, Metrics};
 use crate::ocpp::{Side, Version};
 use crate::policy::Rules;
+use crate::session::Bounds;
 use handshake::Refusal;
 use live::{Live, Place};
 use relay::{Hop, Traffic};
@@ -49,6 +50,8 @@ pub enum Ending {
     Protocol,
     /// A peer did not read what was written to it.
     Slow,
+    /// The station never ceased to send faster than it may.
+    Flood,
     /// The store could not keep what must be kept before anything goes on.
     StoreFailed,
 }
@@ -69,6 +72,7 @@ impl Ending {
             Self::NotUtf8 => "not_utf8",
             Self::Protocol => "protocol",
             Self::Slow => "slow",
+            Self::Flood => "flood",
             Self::StoreFailed => "store_failed",
         }
     }
@@ -103,6 +107,8 @@ pub struct Settings {
     pub max_queue: usize,
     /// How long a peer may leave bytes waiting before the connection is ended.
     pub write_patience: Duration,
+    /// Bounds of the conversation.
+    pub frames: Bounds,
     /// The most connections at a time.
     pub max_connections: usize,
     /// How long a stop may take.

@@ -155,7 +155,7 @@ fn a_flood_of_unanswered_calls_stays_bounded_and_each_gets_one_answer() {
         answered += sent.iter().filter(|(side, _)| *side == Side::Station).count();
     }
     assert_eq!(answered, 1000 - sluis::session::MAX_PENDING);
-    let (sent, _) = lock.pass(Side::Csms, br#"[3,"0",{"currentTime":"2026-11-24T10:00:00Z"}]"#);
+    let (sent, _) = lock.pass(Side::Csms, br#"[3,"999",{"currentTime":"2026-11-24T10:00:00Z"}]"#);
     assert!(sent.is_empty(), "an answer that comes after the error is not forwarded");
     let _ = strict();
 }

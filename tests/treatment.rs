@@ -69,18 +69,21 @@ fn a_session_is_billed_from_what_crosses() {
     );
     let (_, step) = lock.pass(Side::Csms, br#"[3,"1",{"transactionId":42,"idTagInfo":{"status":"Accepted"}}]"#);
     assert!(step.settles);
+    let id = |t: &str| format!("m{}", &t[14..16]);
     let meter = |t: &str, v: &str| {
+        let id = id(t);
         format!(
-            r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"80","measurand":"SoC"}},{{"value":"16.1","measurand":"Current.Import","phase":"L1"}}]}}]}}]"#
+            r#"[2,"{id}","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"80","measurand":"SoC"}},{{"value":"16.1","measurand":"Current.Import","phase":"L1"}}]}}]}}]"#
         )
     };
     let kept = |t: &str, v: &str| {
+        let id = id(t);
         format!(
-            r#"[2,"2","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}}]}}]}}]"#
+            r#"[2,"{id}","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"{t}","sampledValue":[{{"value":"{v}","measurand":"Energy.Active.Import.Register","unit":"Wh"}}]}}]}}]"#
         )
     };
     assert_eq!(lock.station_sends(&meter("2026-11-24T10:15:00Z", "1500")), kept("2026-11-24T10:15:00Z", "1500"));
-    assert_eq!(lock.answered_here(Side::Station, &meter("2026-11-24T10:16:00Z", "1600")), r#"[3,"2",{}]"#);
+    assert_eq!(lock.answered_here(Side::Station, &meter("2026-11-24T10:16:00Z", "1600")), r#"[3,"m16",{}]"#);
     assert_eq!(lock.station_sends(&meter("2026-11-24T10:30:00Z", "2500")), kept("2026-11-24T10:30:00Z", "2500"));
     let stop = format!(
         r#"[2,"3","StopTransaction",{{"transactionId":42,"idTag":"{CARD}","meterStop":9000,"timestamp":"2026-11-24T11:00:00Z","reason":"Local"}}]"#
@@ -212,7 +215,7 @@ fn every_bad_frame_gets_exactly_one_answer_and_nothing_crosses() {
         b"[2,\"x\",\"Unheard\",{}]",
         b"[2,\"x\",\"RemoteStartTransaction\",{\"idTag\":\"1\"}]",
         b"[7,\"x\",\"Authorize\",{}]",
-        b"[2,5,\"Heartbeat\",{}]",
+        b"[2,-5,\"Heartbeat\",{}]",
         b"[2,\"x\",\"BootNotification-Signed\",{}]",
         format!("[2,\"x\",\"DataTransfer\",{{\"vendorId\":\"v\",\"data\":{}1{}}}]", "[".repeat(500), "]".repeat(500)).as_bytes(),
     ] {

@@ -11,8 +11,10 @@ use std::ops::Range;
 pub struct Frame<'a> {
     /// The message type.
     pub kind: Kind,
-    /// The message id, unescaped.
+    /// The message id, unescaped; the digits, if it is a number.
     pub id: Cow<'a, str>,
+    /// Whether the id is a number: some firmware forgets the quotes. Whole numbers of at most [`LONGEST_NUMBER`] digits are read.
+    pub is_number: bool,
     /// Where the id token stands, quotes included.
     pub id_span: Range<usize>,
     /// CALL and SEND: the action. CALLERROR and CALLRESULTERROR: the error code. CALLRESULT: empty.
@@ -21,6 +23,9 @@ pub struct Frame<'a> {
     /// there is none).
     pub rest: usize,
 }
+
+/// The most digits of a message id without quotes: fewer than a card number has, so it needs no code.
+pub const LONGEST_NUMBER: usize = 7;
 
 /// Why a frame cannot be read, and as much of its head as could be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +40,9 @@ pub struct BadFrame {
 
 /// As much of a head as was read.
 #[derive(Default)]
-struct Head {
+struct Head<'a> {
     kind: Option<u64>,
-    id: Option<Token>,
+    id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Frame<'a> {
@@ -48,13 +53,10 @@ impl<'a> Frame<'a> {
     pub fn read(text: &'a str) -> Result<Self, BadFrame> {
         let mut head = Head::default();
         let mut cursor = Cursor::new(text);
-        Self::head(&mut cursor, &mut head).map_err(|why| {
-            let id = head.id.map(|id| Cursor::new(text).content(&id).into_owned());
-            BadFrame { kind: head.kind, id, why }
-        })
+        Self::head(&mut cursor, &mut head).map_err(|why| BadFrame { kind: head.kind, id: head.id.map(Cow::into_owned), why })
     }
 
-    fn head(cursor: &mut Cursor<'a>, head: &mut Head) -> Result<Self, Unreadable> {
+    fn head(cursor: &mut Cursor<'a>, head: &mut Head<'a>) -> Result<Self, Unreadable> {
         let comma = |cursor: &mut Cursor<'a>| if cursor.take(b',') { Ok(()) } else { Err(Unreadable::Syntax) };
         if !cursor.take(b'[') {
             return Err(Unreadable::Syntax);
@@ -65,14 +67,26 @@ impl<'a> Frame<'a> {
             _ => number.parse().ok(),
         };
         comma(cursor)?;
-        if cursor.shape()? != Shape::String {
-            return Err(Unreadable::Syntax);
-        }
+        let is_number = match cursor.shape()? {
+            Shape::String => false,
+            Shape::Number => true,
+            _ => return Err(Unreadable::Syntax),
+        };
         let start = cursor.at();
-        let token = cursor.string()?;
+        let id = if is_number {
+            let digits = cursor.number()?;
+            head.id = Some(Cow::Borrowed(digits));
+            if digits.len() > LONGEST_NUMBER || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(Unreadable::Syntax);
+            }
+            Cow::Borrowed(digits)
+        } else {
+            let token = cursor.string()?;
+            let id = cursor.content(&token);
+            head.id = Some(id.clone());
+            id
+        };
         let id_span = start..cursor.at();
-        let id = cursor.content(&token);
-        head.id = Some(token);
         let kind = match head.kind {
             Some(2) => Kind::Call,
             Some(3) => Kind::CallResult,
@@ -93,7 +107,7 @@ impl<'a> Frame<'a> {
             name
         };
         cursor.space();
-        Ok(Self { kind, id, id_span, name, rest: cursor.at() })
+        Ok(Self { kind, id, is_number, id_span, name, rest: cursor.at() })
     }
 }
 
@@ -125,7 +139,18 @@ mod tests {
     fn a_bad_frame_keeps_the_id_it_could_read() {
         let bad = Frame::read(r#"[2,"a\u0062","Heartbeat"#).unwrap_err();
         assert_eq!((bad.kind, bad.id.as_deref()), (Some(2), Some("ab")));
-        for text in ["", "{}", "[", "[2", "[2,5,\"A\",{}]", "[2.0,\"1\",\"A\",{}]", "[99999999999999999999999,\"1\"]", "null"] {
+        for text in [
+            "",
+            "{}",
+            "[",
+            "[2",
+            "[2,-5,\"A\",{}]",
+            "[2,5.0,\"A\",{}]",
+            "[2,12345678,\"A\",{}]",
+            "[2.0,\"1\",\"A\",{}]",
+            "[99999999999999999999999,\"1\"]",
+            "null",
+        ] {
             assert!(Frame::read(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,127 @@
+//! One readable frame and the circumstances in which it came; and the frames that the gateway words itself.
+
+use super::step::{Outcome, Seen, Step};
+use super::{MAX_ID, is_billed};
+use crate::clock::Timestamp;
+use crate::identity::Reveal;
+use crate::ocpp::frame::Frame;
+use crate::ocpp::json::{Cursor, Unreadable, write_string};
+use crate::ocpp::{Kind, Side, Version};
+use crate::policy::{CallPlan, Rules};
+use crate::treat::{Outgoing, Tally};
+use std::borrow::Cow;
+
+/// One readable frame and the circumstances in which it came.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) text: &'a str,
+    pub(super) frame: &'a Frame<'a>,
+    pub(super) from: Side,
+    pub(super) now: Timestamp,
+    pub(super) vault: &'a dyn Reveal,
+    pub(super) rules: &'a Rules,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn payload(&self) -> Cursor<'a> {
+        Cursor::inside(self.text, self.frame.rest)
+    }
+
+    pub(super) fn readable(&self) -> Result<(), Unreadable> {
+        let mut cursor = self.payload();
+        cursor.skip()?;
+        if cursor.take(b']') && cursor.finished() { Ok(()) } else { Err(Unreadable::Syntax) }
+    }
+
+    /// The transaction that a station's message belongs to, as text.
+    pub(super) fn transaction(&self, action: &str) -> Option<Cow<'a, str>> {
+        let payload = self.payload();
+        match action {
+            "StopTransaction" => payload.peek("transactionId").map(|span| Cow::Borrowed(&payload.text()[span])),
+            "TransactionEvent" => {
+                let info = payload.peek("transactionInfo")?;
+                Cursor::new(&payload.text()[info]).peek_string("transactionId")
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn seen(&self, action: &'static str, outcome: Outcome, tally: &Tally) -> Seen {
+        Seen { from: self.from, kind: Some(self.frame.kind), action, outcome, withheld: tally.withheld, replaced: tally.replaced }
+    }
+
+    pub(super) fn only_seen(&self, action: &'static str, outcome: Outcome) -> Step {
+        Step { seen: Some(self.seen(action, outcome, &Tally::default())), ..Step::default() }
+    }
+
+    /// Refuses a CALL with a CALLERROR under its sender's own id. A SEND has no answer.
+    pub(super) fn refuse(&self, action: &'static str, code: &str, outcome: Outcome) -> Step {
+        let mut step = self.only_seen(action, outcome);
+        if self.frame.kind == Kind::Call {
+            let id = if self.frame.id.len() <= MAX_ID { &self.frame.id } else { "-1" };
+            let why = match outcome {
+                Outcome::Refused => "the message could not be read",
+                Outcome::TooBig => "the message is too big",
+                Outcome::TooMany => "too many messages wait for an answer",
+                _ => "not passed on",
+            };
+            step.send.push((self.from, error_frame(id, code, why)));
+        }
+        step
+    }
+
+    /// Answers a CALL here, as the catalogue words it.
+    pub(super) fn answer_here(&self, action: &'static str, call: &CallPlan, outcome: Outcome, tally: &Tally) -> Step {
+        let mut step = Step { seen: Some(self.seen(action, outcome, tally)), ..Step::default() };
+        if self.frame.kind == Kind::Call {
+            let answer = match (tally.vendor_refusal, call.answer.as_deref()) {
+                // What could not be passed on is not acknowledged: the station must know that nobody has it (I4).
+                _ if is_billed(action) && self.from == Side::Station => {
+                    error_frame(&self.frame.id, violation_of_type(outcome), "not passed on")
+                }
+                (Some(status), _) => result_frame(&self.frame.id, &format!("{{\"status\":\"{status}\"}}")),
+                (None, Some(answer)) => result_frame(&self.frame.id, answer),
+                (None, None) => error_frame(&self.frame.id, "NotSupported", "not passed on"),
+            };
+            step.send.push((self.from, answer));
+        }
+        step
+    }
+}
+
+/// The code for a message whose payload breaks the grammar (OCPP-J 1.6 §4.2.3; OCPP 2.1 Part 4 §4.3).
+pub(super) fn violation(version: Version) -> &'static str {
+    if version == Version::V16 { "FormationViolation" } else { "FormatViolation" }
+}
+
+/// The code for what is no frame: 2.x tells it from a bad payload (OCPP 2.1 Part 4 §4.3, `RpcFrameworkError`).
+pub(super) fn no_frame(version: Version) -> &'static str {
+    if version == Version::V16 { "FormationViolation" } else { "RpcFrameworkError" }
+}
+
+/// The code for a transaction message that cannot be passed on.
+fn violation_of_type(outcome: Outcome) -> &'static str {
+    if outcome == Outcome::Tripwire { "InternalError" } else { "TypeConstraintViolation" }
+}
+
+pub(super) fn error_frame(id: &str, code: &str, description: &str) -> Outgoing {
+    let mut text = String::with_capacity(48 + id.len() + description.len());
+    text.push_str("[4,");
+    write_string(&mut text, id);
+    text.push_str(",\"");
+    text.push_str(code);
+    text.push_str("\",\"");
+    text.push_str(description);
+    text.push_str("\",{}]");
+    Outgoing::own(text)
+}
+
+pub(super) fn result_frame(id: &str, payload: &str) -> Outgoing {
+    let mut text = String::with_capacity(8 + id.len() + payload.len());
+    text.push_str("[3,");
+    write_string(&mut text, id);
+    text.push(',');
+    text.push_str(payload);
+    text.push(']');
+    Outgoing::own(text)
+}

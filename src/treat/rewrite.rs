@@ -1,0 +1,385 @@
+//! The single pass: walks the payload with the plan in hand, copies what is kept and splices what is treated. (hot)
+
+mod identifiers;
+mod readings;
+mod settings;
+mod strings;
+
+use super::meter::Sample;
+use super::{Context, Memory, Outgoing, Tally, Treated, Verdict};
+use crate::identity::Declared;
+use crate::ocpp::Side;
+use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
+use crate::policy::{CallPlan, Field, Node, NodeId, Object, Role, Special, Text, VariableRule};
+use Verdict::{Kept, Withheld};
+use readings::Reading;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given.
+pub(crate) fn frame(
+    context: &Context<'_>,
+    memory: &mut Memory,
+    frame: &str,
+    id: (Range<usize>, Option<&str>),
+    payload: usize,
+    node: NodeId,
+) -> Result<Treated, Unreadable> {
+    let mut rewriter = Rewriter::new(context, memory, Cursor::inside(frame, payload));
+    if let (span, Some(id)) = id {
+        rewriter.replace(span, |out| write_string(out, id));
+    }
+    let head = rewriter.out.len() + payload - rewriter.copied;
+    let verdict = rewriter.top(node)?;
+    let end = rewriter.cursor.at();
+    if !rewriter.cursor.take(b']') || !rewriter.cursor.finished() {
+        return Err(Unreadable::Syntax);
+    }
+    let Rewriter { mut out, copied, tally, .. } = rewriter;
+    if copied == 0 && out.is_empty() {
+        out = frame.to_owned();
+    } else {
+        out.push_str(&frame[copied..]);
+    }
+    let payload = head..out.len() - (frame.len() - end);
+    Ok(Treated { verdict, frame: Outgoing { text: out }, payload, changed: copied > 0, tally })
+}
+
+/// A place to return to when what was written since turns out to be withheld.
+struct Mark {
+    out: usize,
+    copied: usize,
+    sightings: usize,
+    exempt: usize,
+    notes: usize,
+    replaced: u32,
+}
+
+struct Rewriter<'a, 'c> {
+    context: &'c Context<'a>,
+    memory: &'c mut Memory,
+    cursor: Cursor<'a>,
+    out: String,
+    /// Up to here the source is in `out`, or was cut.
+    copied: usize,
+    tally: Tally,
+    /// Where the payload begins.
+    start: usize,
+    /// Whether the text has escapes anywhere.
+    escapes: bool,
+    /// What the `type` beside a token declares.
+    declared: Declared,
+    /// The component and variable, or the key, that the object at hand names.
+    variable: Option<&'a VariableRule>,
+    vendor: Option<&'a CallPlan>,
+    sample: Sample<'a>,
+    /// Of the reading at hand: when, whether any sample was kept, whether any of them bounds a transaction.
+    reading: Reading,
+    /// The meter series the payload belongs to and whether the event itself bounds a transaction; found at the first reading.
+    series: Option<(u64, bool)>,
+}
+
+impl<'a, 'c> Rewriter<'a, 'c> {
+    fn new(context: &'c Context<'a>, memory: &'c mut Memory, cursor: Cursor<'a>) -> Self {
+        Self {
+            context,
+            memory,
+            out: String::new(),
+            copied: 0,
+            tally: Tally::default(),
+            start: cursor.at(),
+            escapes: memchr::memchr(b'\\', cursor.text().as_bytes()).is_some(),
+            cursor,
+            declared: Declared::Undeclared,
+            variable: None,
+            vendor: context.vendor,
+            sample: Sample::default(),
+            reading: Reading::default(),
+            series: None,
+        }
+    }
+
+    /// The payload. `null` is taken for an empty object, as some back ends mean it.
+    fn top(&mut self, node: NodeId) -> Result<Verdict, Unreadable> {
+        match self.cursor.shape()? {
+            _ if matches!(self.context.plan.nodes[node as usize], Node::Any) => self.value(node),
+            Shape::Null => {
+                let span = self.cursor.skip()?;
+                self.replace(span, |out| out.push_str("{}"));
+                Ok(Kept)
+            }
+            Shape::Object => self.value(node),
+            _ => {
+                self.cursor.skip()?;
+                Ok(Withheld)
+            }
+        }
+    }
+
+    fn up(&self) -> bool {
+        self.context.to == Side::Csms
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            out: self.out.len(),
+            copied: self.copied,
+            sightings: self.tally.sightings.len(),
+            exempt: self.tally.exempt.len(),
+            notes: self.tally.notes.len(),
+            replaced: self.tally.replaced,
+        }
+    }
+
+    fn return_to(&mut self, mark: &Mark) {
+        self.out.truncate(mark.out);
+        self.copied = mark.copied;
+        self.tally.sightings.truncate(mark.sightings);
+        self.tally.exempt.truncate(mark.exempt);
+        self.tally.notes.truncate(mark.notes);
+        self.tally.replaced = mark.replaced;
+    }
+
+    #[inline]
+    fn flush(&mut self, to: usize) {
+        if to != self.copied {
+            self.copy(to);
+        }
+    }
+
+    fn copy(&mut self, to: usize) {
+        let text = self.cursor.text();
+        if self.out.capacity() == 0 {
+            self.out = String::with_capacity(text.len() + 64);
+        }
+        self.out.push_str(&text[self.copied..to]);
+        self.copied = to;
+    }
+
+    /// Copies signed data whole, and tells the tripwire to pass over it.
+    fn exempt(&mut self, span: Range<usize>) {
+        self.flush(span.start);
+        let from = self.out.len();
+        self.flush(span.end);
+        self.tally.exempt.push(from..self.out.len());
+    }
+
+    fn cut(&mut self, span: Range<usize>) {
+        self.flush(span.start);
+        self.copied = span.end;
+    }
+
+    fn replace(&mut self, span: Range<usize>, write: impl FnOnce(&mut String)) {
+        self.cut(span);
+        write(&mut self.out);
+    }
+
+    fn value(&mut self, id: NodeId) -> Result<Verdict, Unreadable> {
+        let shape = self.cursor.shape()?;
+        let context = self.context;
+        let node = &context.plan.nodes[id as usize];
+        let fits = match node {
+            Node::Withhold => {
+                self.tally.withheld += 1;
+                false
+            }
+            Node::Any => true,
+            Node::Whole => {
+                let span = self.cursor.skip()?;
+                self.exempt(span);
+                return Ok(Kept);
+            }
+            // An explicit null says nothing, so it may stand where the plan knows the field.
+            _ if shape == Shape::Null => true,
+            Node::Boolean => shape == Shape::Boolean,
+            Node::Integer | Node::Number if shape == Shape::Number => true,
+            Node::Text(text) if shape == Shape::String => return self.string(text),
+            Node::Text(Text::Decimal) if shape == Shape::Number => true,
+            // A number in quotes is odd, but it is what some stations send.
+            Node::Integer | Node::Number if shape == Shape::String => return self.string(&Text::QuotedNumber),
+            Node::Object(object) if shape == Shape::Object => return self.object(object),
+            Node::List { item, min } if shape == Shape::Array => return self.list(*item, *min),
+            _ => {
+                self.tally.withheld += 1;
+                false
+            }
+        };
+        self.cursor.skip()?;
+        Ok(if fits { Kept } else { Withheld })
+    }
+
+    fn list(&mut self, item: NodeId, min: u32) -> Result<Verdict, Unreadable> {
+        let whole = self.mark();
+        let context = self.context;
+        let special = if let Node::Object(object) = &context.plan.nodes[item as usize] { object.special } else { Special::None };
+        // Readings without samples are no readings.
+        let min = if matches!(special, Special::Meter | Special::Sampled) { min.max(1) } else { min };
+        self.cursor.enter()?;
+        let inside = self.cursor.at();
+        let (mut kept, mut dropped, mut end) = (0, 0, inside);
+        if !self.cursor.take(b']') {
+            loop {
+                self.cursor.count()?;
+                let gap = self.cursor.at();
+                let verdict = if special == Special::Sampled && self.pass_useless()? {
+                    Withheld
+                } else {
+                    let before = self.mark();
+                    if kept == 0 && dropped > 0 {
+                        self.cut(inside..gap);
+                    }
+                    let verdict = self.value(item)?;
+                    if verdict == Withheld {
+                        self.return_to(&before);
+                    }
+                    verdict
+                };
+                if verdict == Kept {
+                    kept += 1;
+                } else {
+                    dropped += 1;
+                    if kept > 0 {
+                        self.cut(end..self.cursor.at());
+                    }
+                }
+                end = self.cursor.at();
+                if self.cursor.take(b']') {
+                    break;
+                }
+                if !self.cursor.take(b',') {
+                    return Err(Unreadable::Syntax);
+                }
+            }
+        }
+        self.cursor.leave();
+        if dropped > 0 && kept < min {
+            self.return_to(&whole);
+            return Ok(Withheld);
+        }
+        if dropped > 0 && kept == 0 {
+            self.cut(inside..self.cursor.at() - 1);
+        }
+        Ok(Kept)
+    }
+
+    fn object(&mut self, object: &'a Object) -> Result<Verdict, Unreadable> {
+        let whole = self.mark();
+        let outside = (self.declared, self.variable, self.vendor);
+        if self.meet(object) == Withheld {
+            self.cursor.skip()?;
+            return Ok(Withheld);
+        }
+        self.cursor.enter()?;
+        let inside = self.cursor.at();
+        let (mut kept, mut dropped, mut dead, mut end) = (0u32, 0u32, false, inside);
+        let (mut seen, mut expected) = (0u64, 0);
+        let mut unknown: Vec<Cow<'a, str>> = Vec::new();
+        if !self.cursor.take(b'}') {
+            loop {
+                self.cursor.count()?;
+                let gap = self.cursor.at();
+                let key = self.cursor.string()?;
+                if !self.cursor.take(b':') {
+                    return Err(Unreadable::Syntax);
+                }
+                let before = self.mark();
+                let mut verdict = Withheld;
+                let known = if key.escaped {
+                    find(&object.fields, self.cursor.content(&key).as_bytes(), &mut expected)
+                } else {
+                    find(&object.fields, &self.cursor.text().as_bytes()[key.span.clone()], &mut expected)
+                };
+                if let Some(at) = known {
+                    if seen & (1 << at) != 0 {
+                        return Err(Unreadable::Duplicate);
+                    }
+                    seen |= 1 << at;
+                    let field = &object.fields[at];
+                    if dead {
+                        self.cursor.skip()?;
+                    } else {
+                        if kept == 0 && dropped > 0 {
+                            self.cut(inside..gap);
+                        }
+                        verdict = self.field(field, &before, (kept == 0 && dropped > 0).then_some(inside..gap))?;
+                        dead = (verdict == Withheld && field.required) || (self.sample.refused && object.special == Special::Sampled);
+                    }
+                } else {
+                    let name = self.cursor.content(&key);
+                    if unknown.contains(&name) {
+                        return Err(Unreadable::Duplicate);
+                    }
+                    if unknown.len() < 16 {
+                        unknown.push(name);
+                    }
+                    self.cursor.skip()?;
+                    self.tally.withheld += 1;
+                }
+                if verdict == Kept {
+                    kept += 1;
+                } else {
+                    self.return_to(&before);
+                    dropped += 1;
+                    if kept > 0 {
+                        self.cut(end..self.cursor.at());
+                    }
+                }
+                end = self.cursor.at();
+                if self.cursor.take(b'}') {
+                    break;
+                }
+                if !self.cursor.take(b',') {
+                    return Err(Unreadable::Syntax);
+                }
+            }
+        }
+        self.cursor.leave();
+        (self.declared, self.variable, self.vendor) = outside;
+        if dead || !self.passes(object.special) {
+            self.tally.withheld += u32::from(self.sample.refused && object.special == Special::Sampled);
+            self.return_to(&whole);
+            return Ok(Withheld);
+        }
+        if dropped > 0 && kept == 0 {
+            self.cut(inside..self.cursor.at() - 1);
+        }
+        Ok(Kept)
+    }
+
+    /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.
+    fn field(&mut self, field: &'a Field, before: &Mark, gap: Option<Range<usize>>) -> Result<Verdict, Unreadable> {
+        self.cursor.space();
+        let start = self.cursor.at();
+        let mut verdict = self.value(field.node)?;
+        let span = start..self.cursor.at();
+        if field.role != Role::None {
+            verdict = self.play(field.role, &span, verdict);
+        }
+        if verdict == Kept {
+            return Ok(Kept);
+        }
+        // A session must not be lost for a clock that writes nonsense: the time of arrival stands in for a required time.
+        let timeless = self.up() && field.required && matches!(self.context.plan.nodes[field.node as usize], Node::Text(Text::Time));
+        let otherwise: Cow<'_, str> = match &field.otherwise {
+            Some(otherwise) => Cow::Borrowed(otherwise),
+            None if timeless => Cow::Owned(format!("\"{}\"", self.context.now.rfc3339())),
+            None => return Ok(Withheld),
+        };
+        self.return_to(before);
+        if let Some(gap) = gap {
+            self.cut(gap);
+        }
+        self.replace(span, |out| out.push_str(&otherwise));
+        Ok(Kept)
+    }
+}
+
+/// The field of that name: messages usually come in one order, so the one after the last is tried first.
+fn find(fields: &[Field], name: &[u8], expected: &mut usize) -> Option<usize> {
+    let at = match fields.get(*expected) {
+        Some(field) if field.name.as_bytes() == name => *expected,
+        _ => fields.iter().position(|f| f.name.as_bytes() == name)?,
+    };
+    *expected = at + 1;
+    Some(at)
+}

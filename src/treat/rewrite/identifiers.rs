@@ -1,0 +1,133 @@
+//! Identifiers of drivers and references of stations: coded on their way up, restored on their way down.
+
+use super::Rewriter;
+use crate::identity::{Declared, Identifier, Sighting};
+use crate::ocpp::json::write_string;
+use crate::pseudonym::Pseudonym;
+use crate::treat::Verdict::{self, Kept, Withheld};
+use crate::treat::is_harmless_reference;
+use crate::treat::tripwire::Coded;
+use std::ops::Range;
+
+/// Identifiers that one frame can make active: a remote start names two, a local list thousands.
+const MAX_ACTIVE_PER_FRAME: u32 = 4;
+
+/// The longest identifier or reference, in characters: no version of the standard has a longer one (OCPP 2.1, `idToken` and `filename`). A
+/// longer one does not cross, for it would be kept in the vault and watched in a dozen encodings.
+const MAX_IDENTIFIER: usize = 255;
+
+impl Rewriter<'_, '_> {
+    /// A reference chosen by a machine: as it is where it cannot hold a card number, else a code that finds its way back.
+    pub(super) fn reference(&mut self, span: Range<usize>, content: &str) -> Verdict {
+        if content.is_empty() {
+            return Kept;
+        }
+        // Most are harmless, and told so faster than a code is recognised.
+        if self.up() && is_harmless_reference(content) && !self.memory.watch.knows(content) {
+            return Kept;
+        }
+        let known = self.context.codes.recognise(content);
+        if !self.up() {
+            let Some(code) = known else { return Kept };
+            // Why exposed: the station gets its own reference back.
+            return match self
+                .context
+                .vault
+                .reveal(&code)
+                .filter(|original| self.stands_for(&code, original.expose(), &[Declared::Reference]))
+            {
+                Some(original) => {
+                    self.replace(span, |out| write_string(out, original.expose()));
+                    self.tally.replaced += 1;
+                    Kept
+                }
+                None => Withheld,
+            };
+        }
+        if known.is_some() {
+            return Kept;
+        }
+        if is_too_long(content) {
+            return Withheld;
+        }
+        let identifier = Identifier::from_wire(content, Declared::Reference);
+        self.put_code(span, identifier, None);
+        Kept
+    }
+
+    /// An identifier of a driver, card, contract or group: pseudonymised on its way up, restored on its way down.
+    pub(super) fn token(&mut self, span: Range<usize>, content: &str) -> Verdict {
+        let how = Coded { declared: self.declared, epoch: self.context.epoch, generation: self.context.codes.generation() };
+        if self.up()
+            && let Some(sighting) = self.memory.watch.coded(content, how)
+        {
+            self.splice(span, sighting);
+            return Kept;
+        }
+        if content.trim().is_empty() {
+            return Kept;
+        }
+        if is_too_long(content) {
+            self.tally.foreign += u32::from(!self.up());
+            return Withheld;
+        }
+        let known = self.context.codes.recognise(content);
+        if self.context.rules.operator_issued(content) {
+            return Kept;
+        }
+        if self.up() {
+            if known.is_none() {
+                let identifier = Identifier::from_wire(content, self.declared);
+                self.put_code(span, identifier, Some(how));
+            }
+            return Kept;
+        }
+        let original = known.and_then(|code| {
+            let here = self.memory.watch.spelling(&code).cloned();
+            // A reference that looks like a card must not come down as one: the station would send it up again as the card (I5).
+            let kinds = [Declared::Undeclared, Declared::Vehicle];
+            let original = here.or_else(|| self.context.vault.reveal(&code).filter(|o| self.stands_for(&code, o.expose(), &kinds)));
+            original.map(|original| (code, original))
+        });
+        let Some((code, original)) = original else {
+            self.tally.foreign += 1;
+            return Withheld;
+        };
+        // Why exposed: the station's own socket is one of the two places for clear identifiers (I3).
+        self.replace(span, |out| write_string(out, original.expose()));
+        self.tally.replaced += 1;
+        // A list of cards is not active here, and must not push out those that are.
+        if self.tally.replaced <= MAX_ACTIVE_PER_FRAME {
+            self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared), None);
+        }
+        Kept
+    }
+
+    /// Whether a code was made of an original of one of these kinds.
+    fn stands_for(&self, code: &Pseudonym, original: &str, kinds: &[Declared]) -> bool {
+        let epoch = self.context.codes.epoch_of(code);
+        kinds.iter().any(|kind| self.context.codes.code(&Identifier::from_wire(original, *kind), epoch) == *code)
+    }
+
+    /// Replaces an identifier by its code. `watch`: it is one of a driver, and how its code is made; then it is watched from now on.
+    fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: Option<Coded>) {
+        let code = self.context.codes.code(&identifier, self.context.epoch);
+        // A long list of tokens must not push out the cards that are active.
+        if watch.is_some() && self.tally.replaced < MAX_ACTIVE_PER_FRAME {
+            self.memory.watch.add(code, &identifier, watch);
+        }
+        self.splice(span, Sighting { code, identifier });
+    }
+
+    fn splice(&mut self, span: Range<usize>, sighting: Sighting) {
+        // A code is letters and digits.
+        self.replace(span, |out| out.extend(["\"", sighting.code.as_str(), "\""]));
+        self.tally.replaced += 1;
+        self.tally.sightings.push(sighting);
+    }
+}
+
+/// Whether a text is longer than any identifier or reference.
+fn is_too_long(content: &str) -> bool {
+    content.len() > MAX_IDENTIFIER && content.chars().count() > MAX_IDENTIFIER
+}

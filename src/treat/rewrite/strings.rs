@@ -1,0 +1,110 @@
+//! One string: kept, scrubbed, coded or withheld, by what the plan says it is.
+
+use super::Rewriter;
+use crate::ocpp::json::{Cursor, Unreadable, write_string};
+use crate::policy::Text;
+use crate::treat::Verdict::{self, Kept, Withheld};
+use crate::treat::{is_harmless_reference, text};
+use std::ops::Range;
+
+impl Rewriter<'_, '_> {
+    pub(super) fn string(&mut self, text: &Text) -> Result<Verdict, Unreadable> {
+        let start = self.cursor.at();
+        let token = self.cursor.string()?;
+        if matches!(text, Text::Plain) {
+            return Ok(Kept);
+        }
+        let content = self.cursor.content(&token);
+        let span = start..self.cursor.at();
+        let verdict = self.treat(text, span, &content);
+        self.tally.withheld += u32::from(verdict == Withheld);
+        Ok(verdict)
+    }
+
+    pub(super) fn treat(&mut self, text: &Text, span: Range<usize>, content: &str) -> Verdict {
+        let keep = |crosses: bool| if crosses { Kept } else { Withheld };
+        match text {
+            Text::Plain | Text::Vendor | Text::VendorMessage => Kept,
+            Text::Decimal => keep(text::is_decimal(content.trim())),
+            Text::QuotedNumber => keep(text::is_decimal(content) && content.len() < 10),
+            Text::Time => keep(text::time(content).is_some()),
+            Text::Word(words) => keep(words.has(content)),
+            Text::Language => keep(text::is_language(content)),
+            Text::Pem => keep(text::is_pem(content)),
+            // The central system may have set it (a certificate, a signed schedule): see `was_asked`.
+            Text::Hash if text::is_digest(content) || is_harmless_reference(content) => self.keep_given(span),
+            Text::Hash | Text::Ref => self.reference(span, content),
+            Text::Token => self.token(span, content),
+            Text::Name { .. } | Text::Component | Text::Variable | Text::Key if self.was_asked(&span, content) => Kept,
+            Text::Name { max, .. } if content.chars().count() > *max as usize || !is_plain_name(content) => Withheld,
+            Text::Name { given: true, .. } => self.keep_given(span),
+            Text::Name { .. } => keep(!self.memory.watch.knows(content)),
+            // The central system knows what it chose; what it did not choose may be a number like any other.
+            Text::Given { max } if content.chars().count() > *max as usize => Withheld,
+            Text::Given { .. } if text::is_identifier_like_in_groups(content) && !text::is_random_uuid(content) => Withheld,
+            Text::Given { .. } => self.keep_given(span),
+            Text::Scrub => {
+                let clean = text::scrub(content, |word| self.memory.watch.knows(word));
+                if clean != content {
+                    self.replace(span, |out| write_string(out, &clean));
+                }
+                Kept
+            }
+            Text::Code { max } => {
+                let code = self.context.codes.digest("device", content);
+                let code: String = code.iter().map(|b| char::from(*b)).take(*max as usize).collect();
+                self.replace(span, |out| write_string(out, &code));
+                self.tally.replaced += 1;
+                Kept
+            }
+            Text::Component => keep(self.context.rules.components.contains_key(&content.to_ascii_lowercase())),
+            Text::Variable => {
+                let name = content.to_ascii_lowercase();
+                let standard = || self.context.rules.components.values().any(|c| c.contains_key(&name));
+                keep(self.variable.is_some() || standard())
+            }
+            Text::Key => keep(self.context.rules.keys.contains_key(&content.to_ascii_lowercase())),
+            Text::AskedName => self.may_be_asked(content),
+            Text::VariableValue => self.setting(span, content),
+            Text::VendorData => self.nested(span, content),
+        }
+    }
+
+    /// Keeps what the central system may have set itself.
+    ///
+    /// That must not depend on which identifiers are active here, nor may the tripwire: else the central system would learn from what comes
+    /// back which of its guesses is a card in use (I5).
+    pub(super) fn keep_given(&mut self, span: Range<usize>) -> Verdict {
+        self.exempt(span);
+        Kept
+    }
+
+    /// JSON in a string: treated as what the vendor message says it is.
+    fn nested(&mut self, span: Range<usize>, content: &str) -> Verdict {
+        let Some(vendor) = self.vendor else { return Withheld };
+        let node = if self.context.vendor.is_some() { vendor.response } else { vendor.request };
+        let mut inner = Rewriter::new(self.context, self.memory, Cursor::new(content));
+        let verdict = inner.top(node);
+        let finished = inner.cursor.finished();
+        let Rewriter { mut out, copied, tally, .. } = inner;
+        self.tally.foreign += tally.foreign;
+        self.tally.forbidden += tally.forbidden;
+        self.tally.withheld += tally.withheld;
+        if verdict != Ok(Kept) || !finished {
+            return Withheld;
+        }
+        self.tally.replaced += tally.replaced;
+        self.tally.sightings.extend(tally.sightings);
+        self.tally.notes.extend(tally.notes);
+        if copied > 0 {
+            out.push_str(&content[copied..]);
+            self.replace(span, |text| write_string(text, &out));
+        }
+        Kept
+    }
+}
+
+/// Whether no part of a name could be an identifier.
+pub(super) fn is_plain_name(content: &str) -> bool {
+    !text::is_identifier_like(content) || text::is_random_uuid(content)
+}
