@@ -136,6 +136,11 @@ impl Session {
         Self { version, station, rules, codes, memory: Memory::default(), calls: Default::default(), pins: VecDeque::new() }
     }
 
+    /// Whether no CALL of either side waits for its answer.
+    pub fn is_idle(&self) -> bool {
+        self.calls.iter().all(|calls| calls.pending.is_empty())
+    }
+
     /// Reads one text (or binary) message from one side and says what to do. Never panics, whatever the bytes.
     pub fn on_frame(&mut self, from: Side, frame: &[u8], now: Timestamp, vault: &dyn Reveal) -> Step {
         match std::str::from_utf8(frame) {

@@ -1,6 +1,7 @@
 //! One station's pair of sockets: one task, one loop. Each message is read, put through the session, recorded and written, in that
 //! order (I4); each hop is kept alive by its own pings; what ends on one side ends on the other.
 
+use super::live::{Order, Place};
 use super::socket::Socket;
 use super::{Ending, Gateway};
 use crate::clock;
@@ -11,8 +12,7 @@ use crate::treat::Outgoing;
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -89,8 +89,16 @@ pub(super) struct Traffic {
 enum Event {
     Came(Side, Option<Result<Message, Error>>),
     Tick,
-    Displaced,
-    Drain,
+    Told(Order),
+    Late,
+}
+
+/// Returns at that moment; never without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Relays until either side ends, and says why it ended.
@@ -100,7 +108,7 @@ pub(super) async fn run(
     station_id: &str,
     mut station: Hop,
     mut csms: Hop,
-    displaced: Arc<Notify>,
+    place: &Place,
 ) -> (Ending, Traffic) {
     let mut session = Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone());
     let mut traffic = Traffic::default();
@@ -108,18 +116,25 @@ pub(super) async fn run(
     let mut tick = interval(gateway.settings.ping_interval);
     tick.tick().await;
     let mut heard = [Instant::now(); 2];
-    let mut drain = gateway.drain.subscribe();
+    // Set when the connection is to end as soon as no CALL is outstanding, and by then at the latest.
+    let mut finish: Option<Instant> = None;
     let (ending, code) = loop {
+        if finish.is_some() && session.is_idle() {
+            break (Ending::Draining, 1001);
+        }
         let event = tokio::select! {
             message = station.0.next() => Event::Came(Side::Station, message),
             message = csms.0.next() => Event::Came(Side::Csms, message),
             _ = tick.tick() => Event::Tick,
-            () = displaced.notified() => Event::Displaced,
-            _ = drain.wait_for(|draining| *draining) => Event::Drain,
+            order = place.order() => Event::Told(order),
+            () = until(finish) => Event::Late,
         };
         match event {
             Event::Came(from, Some(Ok(message))) => {
                 heard[from as usize] = Instant::now();
+                if from == Side::Station {
+                    place.heard();
+                }
                 let (custody, now) = (&gateway.custody, clock::now());
                 if message.is_text() || message.is_binary() {
                     traffic.frames[from as usize] += 1;
@@ -155,8 +170,14 @@ pub(super) async fn run(
                     break (Ending::CsmsLost, 1006);
                 }
             }
-            Event::Displaced => break (Ending::Displaced, 1001),
-            Event::Drain => break (Ending::Draining, 1001),
+            Event::Told(Order::Ping) => {
+                if station.ping().await.is_err() {
+                    break (Ending::StationLost, 1006);
+                }
+            }
+            Event::Told(Order::Finish(by)) => finish = Some(by),
+            Event::Told(Order::Leave(why)) => break (why, 1001),
+            Event::Late => break (Ending::Draining, 1001),
         }
     };
     // Facts that were let through are kept even if nobody will wait for their acknowledgement.
