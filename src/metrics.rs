@@ -65,6 +65,11 @@ impl Metrics {
         counter!("ocpp_connections_refused_total", "reason" => reason).increment(1);
     }
 
+    /// Memory of this process that is resident.
+    pub(crate) fn resident(&self, bytes: u64) {
+        gauge!("process_resident_memory_bytes").set(bytes as f64);
+    }
+
     pub(crate) fn displaced(&self) {
         counter!("ocpp_connections_displaced_total").increment(1);
     }

@@ -78,6 +78,11 @@ impl Session {
         Self { bounds, budget: Budget::new(bounds.station), ..self }
     }
 
+    /// Whether no CALL of either side waits for its answer.
+    pub fn is_idle(&self) -> bool {
+        self.calls.iter().all(|calls| calls.waiting() == 0)
+    }
+
     /// Reads one text (or binary) message from one side and says what to do. Never panics, whatever the bytes.
     pub fn on_frame(&mut self, from: Side, frame: &[u8], now: Timestamp, vault: &dyn Reveal) -> Step {
         match std::str::from_utf8(frame) {

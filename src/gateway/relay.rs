@@ -12,12 +12,13 @@ mod outbox;
 
 pub(super) use hop::Hop;
 
+use super::live::{Order, Place};
 use super::{Ending, Gateway};
 use crate::clock;
 use crate::identity::Epoch;
 use crate::journal::Ticket;
 use crate::ocpp::{Side, Version};
-use crate::session::{Session, Step};
+use crate::session::{Pace, Session, Step};
 use crate::store::StoreError;
 use crate::websocket::{Message, Violation};
 use loan::Loan;
@@ -26,7 +27,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Facts on their way to the disk for one connection, before the next frame waits for them.
@@ -51,8 +51,7 @@ enum Event {
     Came(Side, Loan),
     Lost(Side),
     Tick,
-    Displaced,
-    Drain,
+    Told(Order),
 }
 
 /// One station's relay.
@@ -60,6 +59,7 @@ struct Relay<'a> {
     gateway: &'a Gateway,
     version: Version,
     station: &'a str,
+    place: &'a Place,
     session: Session,
     /// By side.
     hops: [Hop; 2],
@@ -67,6 +67,10 @@ struct Relay<'a> {
     last: Side,
     tickets: Vec<Ticket>,
     traffic: Traffic,
+    /// Until when the station is not read, because it has sent faster than it may.
+    rest: Option<Instant>,
+    /// When the connection is to end at the latest; before, it ends as soon as no CALL is outstanding.
+    finish: Option<Instant>,
 }
 
 /// Relays until either side ends, and says why it ended.
@@ -76,14 +80,24 @@ pub(super) fn run<'a>(
     station: &'a str,
     hop_to_station: Hop,
     hop_to_csms: Hop,
-    displaced: Arc<Notify>,
+    place: &'a Place,
 ) -> impl Future<Output = (Ending, Traffic)> + Send + 'a {
     let session = Session::new(version, station, Arc::clone(&gateway.rules), gateway.custody.keys.clone());
-    let hops = [hop_to_station, hop_to_csms];
-    let mut relay =
-        Relay { gateway, version, station, session, hops, last: Side::Csms, tickets: Vec::new(), traffic: Traffic::default() };
+    let mut relay = Relay {
+        gateway,
+        version,
+        station,
+        place,
+        session: session.within(gateway.settings.frames),
+        hops: [hop_to_station, hop_to_csms],
+        last: Side::Csms,
+        tickets: Vec::new(),
+        traffic: Traffic::default(),
+        rest: None,
+        finish: None,
+    };
     async move {
-        let (ending, code) = relay.until_it_ends(&displaced).await;
+        let (ending, code) = relay.until_it_ends().await;
         // What happens once is on the heap, so that the loop's own state, which stays as long as the connection, is small.
         Box::pin(relay.end(code)).await;
         (ending, relay.traffic)
@@ -91,15 +105,17 @@ pub(super) fn run<'a>(
 }
 
 impl Relay<'_> {
-    async fn until_it_ends(&mut self, displaced: &Notify) -> End {
-        let mut drain = self.gateway.drain.subscribe();
-        let mut draining = pin!(drain.wait_for(|draining| *draining));
-        let mut displaced = pin!(displaced.notified());
+    async fn until_it_ends(&mut self) -> End {
+        let place = self.place;
         for hop in &mut self.hops {
             hop.next_ping = Instant::now() + jittered(self.gateway.settings.ping_interval);
         }
         let mut alarm = pin!(sleep_until(self.next_look()));
+        let mut order = pin!(place.order());
         loop {
+            if self.finish.is_some() && self.session.is_idle() {
+                return DRAINED;
+            }
             let event = poll_fn(|task| {
                 if let Poll::Ready(event) = self.poll_sockets(task) {
                     return Poll::Ready(event);
@@ -108,26 +124,37 @@ impl Relay<'_> {
                 if alarm.as_mut().poll(task).is_ready() {
                     return Poll::Ready(Event::Tick);
                 }
-                if displaced.as_mut().poll(task).is_ready() {
-                    return Poll::Ready(Event::Displaced);
-                }
-                draining.as_mut().poll(task).map(|_| Event::Drain)
+                order.as_mut().poll(task).map(Event::Told)
             })
             .await;
             let done = match event {
                 Event::Came(from, bytes) => self.came(from, bytes).await,
                 Event::Lost(side) => Err(lost(side)),
                 Event::Tick => {
-                    let looked = self.look_after_both();
+                    let looked = self.look_around().await;
                     alarm.as_mut().reset(self.next_look());
                     looked
                 }
-                Event::Displaced => Err((Ending::Displaced, 1001)),
-                Event::Drain => Err((Ending::Draining, 1001)),
+                Event::Told(told) => {
+                    order.set(place.order());
+                    self.obey(told)
+                }
             };
             if let Err(end) = done {
                 return end;
             }
+        }
+    }
+
+    /// Does what others have told this connection to do.
+    fn obey(&mut self, order: Order) -> Result<(), End> {
+        match order {
+            Order::Ping => self.hops[Side::Station as usize].outbox.ping().map_err(|_| lost(Side::Station)),
+            Order::Finish(by) => {
+                self.finish = Some(by);
+                Ok(())
+            }
+            Order::Leave(why) => Err((why, 1001)),
         }
     }
 
@@ -153,6 +180,9 @@ impl Relay<'_> {
             return Poll::Pending;
         }
         for side in [self.last.other(), self.last] {
+            if side == Side::Station && self.rest.is_some() {
+                continue;
+            }
             match self.hops[side as usize].poll_read(task) {
                 Poll::Ready(Ok(bytes)) => {
                     self.last = side;
@@ -172,6 +202,9 @@ impl Relay<'_> {
             return Err(lost(from));
         }
         self.hops[from as usize].heard = Instant::now();
+        if from == Side::Station {
+            self.place.heard();
+        }
         let (gateway, mut input) = (self.gateway, &mut bytes[..]);
         loop {
             let hop = &mut self.hops[from as usize];
@@ -199,7 +232,17 @@ impl Relay<'_> {
                 Ok(text) => self.session.on_text(from, text, clock::now(), &gateway.custody.vault),
                 Err(bytes) => self.session.on_frame(from, bytes, clock::now(), &gateway.custody.vault),
             };
+            match step.pace {
+                Pace::Go => {}
+                Pace::Rest(pause) => self.rest = Some(Instant::now() + pause),
+                Pace::Cut => return Err((Ending::Flood, 1008)),
+            }
             self.take(step).await?;
+            if from == Side::Station && self.rest.is_some() {
+                // What came with it is read when the station is read again.
+                self.hops[from as usize].later(input);
+                break;
+            }
         }
         self.write().await
     }
@@ -218,11 +261,12 @@ impl Relay<'_> {
                 STORE_FAILED
             })?;
         }
-        if !step.facts.is_empty() {
-            self.tickets.push(gateway.custody.journal.submit(self.station, self.version, clock::now(), step.facts));
-        }
+        // Before the facts: a retry after a crash must not carry another code than the fact that is there.
         if !step.pins.is_empty() {
             self.waiting_for(Box::pin(pin_all(gateway, self.station, &step.pins))).await?.map_err(|_| STORE_FAILED)?;
+        }
+        if !step.facts.is_empty() {
+            self.tickets.push(gateway.custody.journal.submit(self.station, self.version, clock::now(), step.facts));
         }
         if step.settles || self.tickets.len() >= MAX_TICKETS {
             let mut tickets = std::mem::take(&mut self.tickets);
@@ -270,11 +314,26 @@ impl Relay<'_> {
         .await
     }
 
-    /// Looks whether either side is silent or slow, and pings those whose time has come. A ping that would stand behind other bytes says
-    /// nothing, so it is left out.
-    fn look_after_both(&mut self) -> Result<(), End> {
-        let settings = &self.gateway.settings;
+    /// Does what time asks for: gives up CALLs that wait too long, ends what is silent, slow or late, and pings those whose time has come.
+    async fn look_around(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.finish.is_some_and(|by| now >= by) {
+            return Err(DRAINED);
+        }
+        if self.rest.is_some() {
+            // Who is not read cannot be heard.
+            self.hops[Side::Station as usize].heard = now;
+            self.rest = self.rest.filter(|until| now < *until);
+        }
+        for step in self.session.on_time(clock::now()) {
+            self.take(step).await?;
+        }
+        self.look_after_both(now)
+    }
+
+    /// A ping that would stand behind other bytes says nothing, so it is left out.
+    fn look_after_both(&mut self, now: Instant) -> Result<(), End> {
+        let settings = &self.gateway.settings;
         for side in SIDES {
             let hop = &mut self.hops[side as usize];
             if hop.outbox.since.is_some_and(|since| now >= since + settings.write_patience) {
@@ -293,11 +352,16 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// When [`Relay::look_after_both`] has something to do, if nothing more is heard. What is heard later only makes that look come early.
+    /// When [`Relay::look_around`] has something to do, if nothing more is heard. What is heard later only makes that look come early.
     fn next_look(&self) -> Instant {
         let settings = &self.gateway.settings;
         let [station, csms] = self.hops.each_ref().map(|hop| hop.next_ping.min(hop.heard + settings.idle_limit));
-        self.slow_at().map_or(station.min(csms), |at| at.min(station).min(csms))
+        self.sooner().map_or(station.min(csms), |at| at.min(station).min(csms))
+    }
+
+    /// What is not always awaited: the end of a rest, of a peer's time to read, of the connection's time to finish.
+    fn sooner(&self) -> Option<Instant> {
+        self.slow_at().into_iter().chain(self.rest).chain(self.finish).min()
     }
 
     fn slow_at(&self) -> Option<Instant> {
@@ -305,9 +369,9 @@ impl Relay<'_> {
         Some(since + self.gateway.settings.write_patience)
     }
 
-    /// One alarm for all that a connection waits for; it is set anew by ticks, and when a peer begins to be slow.
+    /// One alarm for all that a connection waits for: it is set anew when it has rung, and when something comes up that is sooner.
     fn set(&self, alarm: Pin<&mut Sleep>) {
-        if let Some(at) = self.slow_at().filter(|at| *at < alarm.deadline()) {
+        if let Some(at) = self.sooner().filter(|at| *at < alarm.deadline()) {
             alarm.reset(at);
         }
     }
@@ -326,6 +390,7 @@ async fn pin_all(gateway: &Gateway, station: &str, pins: &[(String, Option<Epoch
 
 const STORE_FAILED: End = (Ending::StoreFailed, 1011);
 const SLOW: End = (Ending::Slow, 1008);
+const DRAINED: End = (Ending::Draining, 1001);
 
 fn lost(side: Side) -> End {
     (Ending::lost(side), 1006)
@@ -351,10 +416,10 @@ mod tests {
 
     #[test]
     fn the_loop_of_a_connection_is_small() {
-        fn size<T>(_: impl FnOnce(&'static Gateway, &'static str, Hop, Hop, Arc<Notify>) -> T) -> usize {
+        fn size<T>(_: impl FnOnce(&'static Gateway, &'static str, Hop, Hop, &'static Place) -> T) -> usize {
             size_of::<T>()
         }
-        let bytes = size(|gateway, station, to_station, to_csms, displaced| run(gateway, Version::V16, station, to_station, to_csms, displaced));
+        let bytes = size(|gateway, station, to_station, to_csms, place| run(gateway, Version::V16, station, to_station, to_csms, place));
         println!("session {} hop {} step {} loop {bytes}", size_of::<Session>(), size_of::<Hop>(), size_of::<Step>());
         assert!(bytes <= 2560, "{bytes}");
     }

@@ -23,7 +23,7 @@ pub(in crate::gateway) struct Hop {
     role: Role,
     pub(super) reader: Reader,
     pub(super) outbox: Outbox,
-    /// What came with the handshake and is to be read first.
+    /// What came with the handshake, or during a rest, and is to be read first.
     early: Vec<u8>,
     /// The peer's close frame came, with this code.
     pub(super) closed: Option<Option<u16>>,
@@ -60,6 +60,11 @@ impl Hop {
         let mut loan = Loan::new();
         let read = pin!(self.socket.read_buf(&mut *loan)).poll(task);
         read.map_ok(|_| loan)
+    }
+
+    /// Keeps bytes that were read to be read again, before all others.
+    pub(super) fn later(&mut self, bytes: &[u8]) {
+        self.early.extend_from_slice(bytes);
     }
 
     /// Writes what waits; ready when nothing does any more.
