@@ -95,6 +95,17 @@ impl Session {
         }
     }
 
+    /// [`Session::on_frame`] for a binary message. OCPP-J has none; what reads as one is treated as such and goes on as text, but a policy
+    /// that observes passes it on as it came.
+    pub fn on_binary(&mut self, from: Side, message: &[u8], now: Timestamp, vault: &dyn Reveal) -> Step {
+        let mut step = self.on_frame(from, message, now, vault);
+        if let Some(observed) = treat::observed_binary(&self.rules, message) {
+            step.send.clear();
+            step.send.push((from.other(), observed));
+        }
+        step
+    }
+
     /// [`Session::on_frame`] for a message that is known to be UTF-8, as every WebSocket text message is.
     pub fn on_text(&mut self, from: Side, text: &str, now: Timestamp, vault: &dyn Reveal) -> Step {
         let pace = self.pay(from, text.len(), now);

@@ -230,7 +230,7 @@ impl Relay<'_> {
             self.traffic.bytes[from as usize] += length as u64;
             let step = match message {
                 Ok(text) => self.session.on_text(from, text, clock::now(), &gateway.custody.vault),
-                Err(bytes) => self.session.on_frame(from, bytes, clock::now(), &gateway.custody.vault),
+                Err(bytes) => self.session.on_binary(from, bytes, clock::now(), &gateway.custody.vault),
             };
             match step.pace {
                 Pace::Go => {}
@@ -280,7 +280,7 @@ impl Relay<'_> {
             self.tickets = tickets;
         }
         for (to, frame) in step.send {
-            gateway.metrics.sent(to, frame.as_str().len());
+            gateway.metrics.sent(to, frame.as_binary().unwrap_or(frame.as_str().as_bytes()).len());
             self.hops[to as usize].outbox.frame(&frame).map_err(|_| lost(to))?;
         }
         Ok(())

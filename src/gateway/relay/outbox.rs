@@ -40,7 +40,10 @@ impl Outbox {
 
     /// Adds a frame that has been through the treatment (I1): there is no other way to write data.
     pub(super) fn frame(&mut self, frame: &Outgoing) -> io::Result<()> {
-        self.add(Opcode::Text, frame.as_str().as_bytes())
+        match frame.as_binary() {
+            None => self.add(Opcode::Text, frame.as_str().as_bytes()),
+            Some(bytes) => self.add(Opcode::Binary, bytes),
+        }
     }
 
     pub(super) fn ping(&mut self) -> io::Result<()> {
