@@ -228,7 +228,7 @@ impl Relay<'_> {
             };
             self.traffic.frames[from as usize] += 1;
             self.traffic.bytes[from as usize] += length as u64;
-            let step = match message {
+            let mut step = match message {
                 Ok(text) => self.session.on_text(from, text, clock::now(), &gateway.custody.vault),
                 Err(bytes) => self.session.on_binary(from, bytes, clock::now(), &gateway.custody.vault),
             };
@@ -237,7 +237,7 @@ impl Relay<'_> {
                 Pace::Rest(pause) => self.rest = Some(Instant::now() + pause),
                 Pace::Cut => return Err((Ending::Flood, 1008)),
             }
-            self.take(step).await?;
+            self.take(&mut step).await?;
             if from == Side::Station && self.rest.is_some() {
                 // What came with it is read when the station is read again.
                 self.hops[from as usize].later(input);
@@ -249,29 +249,30 @@ impl Relay<'_> {
 
     /// Carries out a step: record, then put where it will be written (I4). An error ends the connection: nothing was passed on that should
     /// not have been.
-    async fn take(&mut self, step: Step) -> Result<(), End> {
+    async fn take(&mut self, step: &mut Step) -> Result<(), End> {
         let gateway = self.gateway;
         if let Some(seen) = &step.seen {
             gateway.metrics.seen(self.version, seen);
         }
         let vault = &gateway.custody.vault;
         if !step.sightings.is_empty() {
-            self.waiting_for(vault.record(&step.sightings)).await?.map_err(|error| {
+            self.waiting_for(pin!(vault.record(&step.sightings))).await?.map_err(|error| {
                 tracing::error!(reason = error.code(), "the vault cannot record; nothing is passed on");
                 STORE_FAILED
             })?;
         }
         // Before the facts: a retry after a crash must not carry another code than the fact that is there.
         if !step.pins.is_empty() {
-            self.waiting_for(Box::pin(pin_all(gateway, self.station, &step.pins))).await?.map_err(|_| STORE_FAILED)?;
+            let pinned = Box::pin(pin_all(gateway, self.station, &step.pins));
+            self.waiting_for(pin!(pinned)).await?.map_err(|_| STORE_FAILED)?;
         }
         if !step.facts.is_empty() {
-            self.tickets.push(gateway.custody.journal.submit(self.station, self.version, clock::now(), step.facts));
+            self.tickets.push(gateway.custody.journal.submit(self.station, self.version, clock::now(), std::mem::take(&mut step.facts)));
         }
         if step.settles || self.tickets.len() >= MAX_TICKETS {
             let mut tickets = std::mem::take(&mut self.tickets);
             for ticket in tickets.drain(..) {
-                self.waiting_for(ticket.durable()).await?.map_err(|error| {
+                self.waiting_for(pin!(ticket.durable())).await?.map_err(|error| {
                     tracing::error!(reason = error.code(), "the journal cannot keep facts; nothing is acknowledged");
                     STORE_FAILED
                 })?;
@@ -279,7 +280,7 @@ impl Relay<'_> {
             // With its room, for the next ones.
             self.tickets = tickets;
         }
-        for (to, frame) in step.send {
+        for (to, frame) in step.send.drain(..) {
             gateway.metrics.sent(to, frame.as_binary().unwrap_or(frame.as_str().as_bytes()).len());
             self.hops[to as usize].outbox.frame(&frame).map_err(|_| lost(to))?;
         }
@@ -287,8 +288,7 @@ impl Relay<'_> {
     }
 
     /// Awaits the store. If that takes a while, what earlier messages came to is written first.
-    async fn waiting_for<T>(&mut self, stored: impl Future<Output = T>) -> Result<T, End> {
-        let mut stored = pin!(stored);
+    async fn waiting_for<T>(&mut self, mut stored: Pin<&mut impl Future<Output = T>>) -> Result<T, End> {
         if let Poll::Ready(done) = poll_fn(|task| Poll::Ready(stored.as_mut().poll(task))).await {
             return Ok(done);
         }
@@ -325,8 +325,8 @@ impl Relay<'_> {
             self.hops[Side::Station as usize].heard = now;
             self.rest = self.rest.filter(|until| now < *until);
         }
-        for step in self.session.on_time(clock::now()) {
-            self.take(step).await?;
+        for mut step in self.session.on_time(clock::now()) {
+            self.take(&mut step).await?;
         }
         self.look_after_both(now)
     }

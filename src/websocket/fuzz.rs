@@ -78,6 +78,14 @@ pub fn holds(bytes: &[u8]) -> Result<(), &'static str> {
     again(whole.0, other)
 }
 
+/// [`holds`], as the body of a fuzz target.
+///
+/// # Panics
+/// If something does not hold.
+pub fn run(bytes: &[u8]) {
+    assert_eq!(holds(bytes), Ok(()));
+}
+
 /// What was read, written by the other end's rules and read again, is the same.
 fn again(messages: Vec<Owned>, role: Role) -> Result<(), &'static str> {
     // A reader that is a server reads what is masked.
