@@ -65,9 +65,10 @@ impl Gateway {
             return Err(Away::busy("draining"));
         }
         if request.asked && request.offered.is_empty() {
+            self.tell(seat.network, &Away { code: "no_common_version", refusal: None });
             let declining = handshake::decline(socket, &request.key);
             let _ = tokio::time::timeout(self.settings.handshake_patience, declining).await;
-            return Err(Away { code: "no_common_version", refusal: None });
+            return Err(Away::GONE);
         }
         // Here a station's own credentials are looked at, where that is this gateway's business.
         let authenticated = false;
