@@ -23,6 +23,7 @@ use bucket::{Bucket, Rate};
 use live::Live;
 pub use network::{Network, Range};
 use socket::Socket;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -221,6 +222,8 @@ impl Gateway {
                     }
                     Err(away) => self.shed(socket, Network::of(peer.ip()), away),
                 },
+                // It went before it was let in; there may be many of those.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(_) => {
                     // Out of file descriptors, most likely: let some connections end before the next try.
                     self.metrics.accept_failed();

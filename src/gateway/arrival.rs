@@ -10,7 +10,7 @@
 
 use super::admission::{Away, Seat};
 use super::handshake::{self, Offered, Request};
-use super::live::Place;
+use super::live::{Line, Place};
 use super::relay::{self, Hop, Traffic};
 use super::socket::Socket;
 use super::upstream::{Call, Dialled, NoUpstream};
@@ -21,7 +21,7 @@ use crate::ocpp::Version;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How long an old connection may take to end, so that the central system hears of its end before it hears from the new one.
 const PARTING: Duration = Duration::from_secs(1);
@@ -38,11 +38,12 @@ pub enum Takeover {
 
 /// A station and the central system are both ready.
 struct Opened {
-    place: Place,
+    request: Request,
     version: Version,
-    station: String,
-    rest: Vec<u8>,
+    /// The subprotocol that the station is told, in its own spelling.
+    echoed: Option<String>,
     csms: Dialled,
+    place: Place,
 }
 
 impl Gateway {
@@ -50,10 +51,20 @@ impl Gateway {
     pub(super) async fn arrive(self: Arc<Self>, socket: TcpStream, mut seat: Seat) {
         let _ = socket.set_nodelay(true);
         let mut socket = Socket::Plain(socket);
-        let opened = self.open(&mut socket, &mut seat).await;
+        let mut drain = self.drain.subscribe();
+        let opened = tokio::select! {
+            opened = self.open(&mut socket, &mut seat) => opened,
+            _ = drain.wait_for(|draining| *draining) => Err(Away::busy("draining")),
+        };
         seat.shaken();
         match opened {
-            Ok(opened) => self.run(socket, opened, &seat).await,
+            Ok(Opened { request, version, echoed, csms, place }) => {
+                // The first byte of the upgrade is the last moment to be refused: from here on nothing interrupts it.
+                let accepting = handshake::accept(&mut socket, &request.key, echoed.as_deref());
+                if let Ok(Ok(())) = timeout(self.settings.handshake_patience, accepting).await {
+                    self.run(socket, request, version, csms, place, &seat).await;
+                }
+            }
             Err(away) => self.turn_away(&mut socket, seat.network, away).await,
         }
     }
@@ -61,13 +72,10 @@ impl Gateway {
     async fn open(&self, socket: &mut Socket, seat: &mut Seat) -> Result<Opened, Away> {
         let request = handshake::read(socket, self.settings.handshake_patience, self.settings.paths).await?;
         self.admission.shake(&request.station, seat.network, Instant::now())?;
-        if self.is_draining() {
-            return Err(Away::busy("draining"));
-        }
         if request.asked && request.offered.is_empty() {
             self.tell(seat.network, &Away { code: "no_common_version", refusal: None });
             let declining = handshake::decline(socket, &request.key);
-            let _ = tokio::time::timeout(self.settings.handshake_patience, declining).await;
+            let _ = timeout(self.settings.handshake_patience, declining).await;
             return Err(Away::GONE);
         }
         // Here a station's own credentials are looked at, where that is this gateway's business.
@@ -75,25 +83,27 @@ impl Gateway {
         seat.shaken();
         let offer = self.offer(&request);
         // Whoever has gone by itself is not dialled for, and displaces nobody.
+        let old = self.live.of(&request.station);
         let csms = tokio::select! {
-            dialled = self.reach(&request, &offer, authenticated) => dialled?,
+            dialled = self.reach(&request, &offer, old.as_deref(), authenticated) => dialled?,
             () = socket.gone() => return Err(Away::GONE),
         };
         let chosen = if self.dialler.offers_versions() { csms.version } else { Some(offer[0]) };
         // A central system that names no version speaks the one that was offered first.
         let version = chosen.unwrap_or(offer[0]);
         // In the station's own spelling; one that named none is named none, and neither is one whose central system named none.
-        let echoed = request.offered.iter().find(|offered| Some(offered.version) == chosen).map(|offered| offered.name.as_str());
+        let echoed = request.offered.iter().find(|offered| Some(offered.version) == chosen).map(|offered| offered.name.clone());
         let place = self.live.enter(&request.station);
+        // Most central systems close the old one themselves when they accept the new one: that it is gone already changes nothing.
+        let gone_before = old.is_some_and(|old| old.leave(Ending::Displaced));
+        self.count_takeover(&request.station, place.took_over || gone_before);
         if let Some(old) = &place.displaced {
-            self.count_takeover(&request.station, place.took_over);
             old.ends(PARTING).await;
         }
         if self.is_draining() {
             place.finish(Instant::now());
         }
-        handshake::accept(socket, &request.key, echoed).await.map_err(|_| Away::GONE)?;
-        Ok(Opened { place, version, station: request.station, rest: request.rest, csms })
+        Ok(Opened { request, version, echoed, csms, place })
     }
 
     fn count_takeover(&self, station: &str, took_over: bool) {
@@ -119,13 +129,13 @@ impl Gateway {
     }
 
     /// Dials the central system for a station, with regard to an older connection of the same one.
-    async fn reach(&self, request: &Request, offer: &[Version], authenticated: bool) -> Result<Dialled, Away> {
+    async fn reach(&self, request: &Request, offer: &[Version], old: Option<&Line>, authenticated: bool) -> Result<Dialled, Away> {
         let dial = async || {
             let nonce = chance::bytes().ok_or(Away::busy("no_random_bytes"))?;
             let call = Call { raw_id: &request.raw_id, authorization: request.authorization.as_deref(), offer, nonce };
             Ok::<_, Away>(self.dialler.dial(&call).await)
         };
-        let Some(old) = self.live.of(&request.station) else { return dial().await?.map_err(NoUpstream::away) };
+        let Some(old) = old else { return dial().await?.map_err(NoUpstream::away) };
         let flapping = !self.admission.may_take_over(&request.station, Instant::now());
         let patience = self.settings.probe_patience;
         if flapping || (self.settings.takeover == Takeover::Silent && !authenticated) {
@@ -153,8 +163,8 @@ impl Gateway {
         }
     }
 
-    async fn run(&self, socket: Socket, opened: Opened, seat: &Seat) {
-        let Opened { place, version, station: name, rest, csms } = opened;
+    async fn run(&self, socket: Socket, request: Request, version: Version, csms: Dialled, place: Place, seat: &Seat) {
+        let Request { station: name, rest, .. } = request;
         let number = place.number();
         let _gauge = ConnectionGauge::new(&self.metrics, version);
         // The station's id and its address never stand together in a log (R80): the connection has a number.

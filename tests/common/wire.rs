@@ -100,6 +100,13 @@ pub struct Book {
 }
 
 impl Book {
+    /// Closes all connections.
+    pub fn close_all(&self) {
+        for (_, sender) in self.senders.lock().unwrap().iter() {
+            let _ = sender.send(Message::Close(None));
+        }
+    }
+
     /// Connections that are open.
     pub fn open(&self) -> usize {
         let events = self.events.lock().unwrap();
@@ -207,7 +214,7 @@ async fn serve(number: usize, mut socket: TcpStream, book: Arc<Book>, mind: Arc<
         let message = tokio::select! {
             message = line.next() => message,
             Some(order) = orders.recv() => {
-                line.send(order).await.unwrap();
+                let _ = line.send(order).await;
                 continue;
             }
         };

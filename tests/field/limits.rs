@@ -146,10 +146,10 @@ fn resident_mib() -> u64 {
 
 #[tokio::test]
 async fn limit_of_memory() {
-    let ceiling = (resident_mib() + 200).to_string();
+    let ceiling = (resident_mib() + 100).to_string();
     let world = World::open(&[("limits.memory_mib", &ceiling)]).await;
     let running = world.talking("CS-1").await;
-    let hoard = vec![1u8; 400 << 20];
+    let hoard = vec![1u8; 250 << 20];
     let before = refused("memory");
     let refusal = loop {
         let station = world.station("CS-2").await;
@@ -161,8 +161,7 @@ async fn limit_of_memory() {
     is_busy(&refusal);
     assert!(refused("memory") >= before + 1.0);
     running.works().await;
-    assert_eq!(hoard.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 400 << 20);
-    drop(hoard);
+    drop(std::hint::black_box(hoard));
     while world.station("CS-2").await.head.status() != 101 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

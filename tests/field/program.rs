@@ -11,7 +11,7 @@ struct Program {
     child: Child,
     door: SocketAddr,
     admin: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Drop for Program {
@@ -34,11 +34,11 @@ impl Program {
         let child = Command::new("sh")
             .args(["-c", &command, env!("CARGO_BIN_EXE_sluis")])
             .arg(dir.path().join("data"))
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(dir.path().join("log")).unwrap())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let program = Self { child, door, admin, _dir: dir };
+        let program = Self { child, door, admin, dir };
         until("it is ready", || program.page("/readyz").0 == 200).await;
         program
     }
@@ -133,4 +133,8 @@ async fn limit_of_file_descriptors() {
     }
     program.terminate();
     assert!(program.ends(Duration::from_secs(20)).await);
+    let log = std::fs::read_to_string(program.dir.path().join("log")).unwrap();
+    assert!(log.contains("no_descriptors") && log.contains("127.0.0.0/24") && log.contains("LimitNOFILE"));
+    let arrivals: String = log.lines().filter(|line| line.contains("connection ")).collect();
+    assert!(!arrivals.contains("CS-") && !arrivals.contains("127.0.0.1"), "neither an id nor an address is logged");
 }

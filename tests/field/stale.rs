@@ -109,12 +109,31 @@ async fn field_03_live_connection_stays_at_a_csms_that_allows_one_per_id() {
 
 #[tokio::test]
 async fn field_03_two_stations_with_one_id_make_no_war() {
-    let world = World::open(&[("limits.takeovers_per_minute", "3"), ("stations.probe_seconds", "1")]).await;
+    no_war(Csms::start(|_, head| first(head)).await, 1001).await;
+}
+
+/// A CSMS that closes the old connection itself as soon as it accepts the new one.
+#[tokio::test]
+async fn field_03_two_stations_with_one_id_make_no_war_at_a_csms_that_takes_the_newest() {
+    let book: Arc<OnceLock<Arc<Book>>> = Arc::default();
+    let theirs = Arc::clone(&book);
+    let csms = Csms::start(move |_, head| {
+        theirs.get().unwrap().close_all();
+        first(head)
+    })
+    .await;
+    let _ = book.set(Arc::clone(&csms.book));
+    no_war(csms, 1005).await;
+}
+
+async fn no_war(csms: Csms, goodbye: u16) {
+    let world = World::beneath(csms, &[("limits.takeovers_per_minute", "3"), ("stations.probe_seconds", "1")]).await;
     let before = refused("flapping");
     let mut station = world.talking("CS-1").await;
     for _ in 0..3 {
         let other = world.talking("CS-1").await;
-        until("it is displaced", || station.closed() == Some(1001)).await;
+        until("it is displaced", || station.closed().is_some_and(|code| code == 1001 || code == goodbye)).await;
+        other.works().await;
         station = other;
     }
     let dialled = world.csms.heads().len();

@@ -101,6 +101,7 @@ async fn field_05_storm_after_a_stop_is_spread() {
 async fn field_05_storm_or_not_a_stop_waits_for_what_is_outstanding() {
     let World { csms, gateway, dir: _dir } = World::open(&[("stations.drain_seconds", "10")]).await;
     let knock = async |id: &str| Station::knock(gateway.listen, &request(id, &["Sec-WebSocket-Protocol: ocpp1.6"])).await.talk().await;
+    let waiting = TcpStream::connect(gateway.listen).await.unwrap();
     let (asking, hanging, idle) = (knock("/CS-0").await, knock("/CS-1").await, knock("/CS-2").await);
     let start =
         r#"[2,"t","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4D5E6F7","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}]"#;
@@ -109,6 +110,7 @@ async fn field_05_storm_or_not_a_stop_waits_for_what_is_outstanding() {
     until("both are asked", || csms.texts().len() == 2).await;
     let begin = Instant::now();
     let stopping = tokio::spawn(gateway.stop());
+    assert_eq!(Station::answered(waiting).await.head.status(), 503, "who has not said what it wants is told that it is too late");
     until("the idle one goes at once", || idle.closed() == Some(1001)).await;
     assert_eq!((asking.closed(), hanging.closed()), (None, None));
     csms.send(0, r#"[3,"t",{"transactionId":7,"idTagInfo":{"status":"Accepted"}}]"#);
