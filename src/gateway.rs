@@ -32,8 +32,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use upstream::{Dialler, Upstream};
 
-/// Refusals that are worded at a time; more are closed without a word, which costs nothing.
-const POLITE: usize = 32;
 /// Refusals that are logged in a second; of more only the number is.
 const LOGGED: Rate = Rate { times: 10, per: Duration::from_secs(1), burst: 50 };
 /// How long a refusal may take.
@@ -177,7 +175,7 @@ impl Gateway {
             metrics,
             drain: watch::Sender::new(false),
             live: Arc::default(),
-            polite: Arc::new(Semaphore::new(POLITE)),
+            polite: Arc::new(Semaphore::new(machine::room_for_refusals())),
             logged: Bucket::new(Some(LOGGED)),
             unlogged: AtomicU64::new(0),
         })
