@@ -24,6 +24,7 @@ use bucket::{Bucket, Rate};
 use live::Live;
 pub use network::{Network, Range};
 use socket::Socket;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,8 +33,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use upstream::{Dialler, Upstream};
 
-/// Refusals that are worded at a time; more are closed without a word, which costs nothing.
-const POLITE: usize = 32;
 /// Refusals that are logged in a second; of more only the number is.
 const LOGGED: Rate = Rate { times: 10, per: Duration::from_secs(1), burst: 50 };
 /// How long a refusal may take.
@@ -186,7 +185,7 @@ impl Gateway {
             metrics,
             drain: watch::Sender::new(false),
             live: Arc::default(),
-            polite: Arc::new(Semaphore::new(POLITE)),
+            polite: Arc::new(Semaphore::new(machine::room_for_refusals())),
             logged: Bucket::new(Some(LOGGED)),
             unlogged: AtomicU64::new(0),
         })
@@ -231,6 +230,8 @@ impl Gateway {
                     }
                     Err(away) => self.shed(socket, Network::of(peer.ip()), away),
                 },
+                // It went before it was let in; there may be many of those.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(_) => {
                     // Out of file descriptors, most likely: let some connections end before the next try.
                     self.metrics.accept_failed();

@@ -10,7 +10,7 @@
 
 use super::admission::{Away, Seat};
 use super::handshake::{self, Offered, Request};
-use super::live::Place;
+use super::live::{Line, Place};
 use super::relay::{self, Hop, Traffic};
 use super::socket::Socket;
 use super::upstream::{Call, Dialled, NoUpstream};
@@ -21,7 +21,7 @@ use crate::ocpp::Version;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How long an old connection may take to end, so that the central system hears of its end before it hears from the new one.
 const PARTING: Duration = Duration::from_secs(1);
@@ -38,11 +38,12 @@ pub enum Takeover {
 
 /// A station and the central system are both ready.
 struct Opened {
-    place: Place,
+    request: Request,
     version: Version,
-    station: String,
-    rest: Vec<u8>,
+    /// The subprotocol that the station is told, in its own spelling.
+    echoed: Option<String>,
     csms: Dialled,
+    place: Place,
 }
 
 impl Gateway {
@@ -50,11 +51,24 @@ impl Gateway {
     pub(super) async fn arrive(self: Arc<Self>, socket: TcpStream, mut seat: Seat) {
         let _ = socket.set_nodelay(true);
         let mut socket = Socket::Plain(socket);
+        let mut drain = self.drain.subscribe();
         // What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
-        let opened = Box::pin(self.open(&mut socket, &mut seat)).await;
+        let opening = Box::pin(async {
+            tokio::select! {
+                opened = self.open(&mut socket, &mut seat) => opened,
+                _ = drain.wait_for(|draining| *draining) => Err(Away::busy("draining")),
+            }
+        });
+        let opened = opening.await;
         seat.shaken();
         match opened {
-            Ok(opened) => self.run(socket, opened, &seat).await,
+            Ok(Opened { request, version, echoed, csms, place }) => {
+                // The first byte of the upgrade is the last moment to be refused: from here on nothing interrupts it.
+                let accepting = handshake::accept(&mut socket, &request.key, echoed.as_deref());
+                if let Ok(Ok(())) = Box::pin(timeout(self.settings.handshake_patience, accepting)).await {
+                    self.run(socket, request, version, csms, place, &seat).await;
+                }
+            }
             Err(away) => Box::pin(self.turn_away(&mut socket, seat.network, away)).await,
         }
     }
@@ -62,38 +76,38 @@ impl Gateway {
     async fn open(&self, socket: &mut Socket, seat: &mut Seat) -> Result<Opened, Away> {
         let request = handshake::read(socket, self.settings.handshake_patience, self.settings.paths).await?;
         self.admission.shake(&request.station, seat.network, Instant::now())?;
-        if self.is_draining() {
-            return Err(Away::busy("draining"));
-        }
         if request.asked && request.offered.is_empty() {
+            self.tell(seat.network, &Away { code: "no_common_version", refusal: None });
             let declining = handshake::decline(socket, &request.key);
-            let _ = tokio::time::timeout(self.settings.handshake_patience, declining).await;
-            return Err(Away { code: "no_common_version", refusal: None });
+            let _ = timeout(self.settings.handshake_patience, declining).await;
+            return Err(Away::GONE);
         }
         // Here a station's own credentials are looked at, where that is this gateway's business.
         let authenticated = false;
         seat.shaken();
         let offer = self.offer(&request);
         // Whoever has gone by itself is not dialled for, and displaces nobody.
+        let old = self.live.of(&request.station);
         let csms = tokio::select! {
-            dialled = self.reach(&request, &offer, authenticated) => dialled?,
+            dialled = self.reach(&request, &offer, old.as_deref(), authenticated) => dialled?,
             () = socket.gone() => return Err(Away::GONE),
         };
         let chosen = if self.dialler.offers_versions() { csms.version } else { Some(offer[0]) };
         // A central system that names no version speaks the one that was offered first.
         let version = chosen.unwrap_or(offer[0]);
         // In the station's own spelling; one that named none is named none, and neither is one whose central system named none.
-        let echoed = request.offered.iter().find(|offered| Some(offered.version) == chosen).map(|offered| offered.name.as_str());
+        let echoed = request.offered.iter().find(|offered| Some(offered.version) == chosen).map(|offered| offered.name.clone());
         let place = self.live.enter(&request.station);
+        // Most central systems close the old one themselves when they accept the new one: that it is gone already changes nothing.
+        let gone_before = old.is_some_and(|old| old.leave(Ending::Displaced));
+        self.count_takeover(&request.station, place.took_over || gone_before);
         if let Some(old) = &place.displaced {
-            self.count_takeover(&request.station, place.took_over);
             old.ends(PARTING).await;
         }
         if self.is_draining() {
             place.finish(Instant::now());
         }
-        handshake::accept(socket, &request.key, echoed).await.map_err(|_| Away::GONE)?;
-        Ok(Opened { place, version, station: request.station, rest: request.rest, csms })
+        Ok(Opened { request, version, echoed, csms, place })
     }
 
     fn count_takeover(&self, station: &str, took_over: bool) {
@@ -119,13 +133,13 @@ impl Gateway {
     }
 
     /// Dials the central system for a station, with regard to an older connection of the same one.
-    async fn reach(&self, request: &Request, offer: &[Version], authenticated: bool) -> Result<Dialled, Away> {
+    async fn reach(&self, request: &Request, offer: &[Version], old: Option<&Line>, authenticated: bool) -> Result<Dialled, Away> {
         let dial = async || {
             let nonce = chance::bytes().ok_or(Away::busy("no_random_bytes"))?;
             let call = Call { raw_id: &request.raw_id, authorization: request.authorization.as_deref(), offer, nonce };
             Ok::<_, Away>(self.dialler.dial(&call).await)
         };
-        let Some(old) = self.live.of(&request.station) else { return dial().await?.map_err(NoUpstream::away) };
+        let Some(old) = old else { return dial().await?.map_err(NoUpstream::away) };
         let flapping = !self.admission.may_take_over(&request.station, Instant::now());
         let patience = self.settings.probe_patience;
         if flapping || (self.settings.takeover == Takeover::Silent && !authenticated) {
@@ -153,29 +167,41 @@ impl Gateway {
         }
     }
 
-    async fn run(&self, socket: Socket, opened: Opened, seat: &Seat) {
-        let Opened { place, version, station: name, rest, csms } = opened;
-        let number = place.number();
-        let _gauge = ConnectionGauge::new(&self.metrics, version);
-        // The station's id and its address never stand together in a log (R80): the connection has a number.
-        tracing::info!(connection = number, network = %seat.network, version = version.number(), "connection opened");
-        let began = clock::now();
-        let station = Hop::server(socket, rest, self.settings.max_frame);
-        let csms = Hop::client(csms.socket, csms.rest, self.settings.max_frame);
-        let (ending, traffic) = relay::run(self, version, &name, station, csms, &place).await;
-        drop(place);
-        self.metrics.ended(ending);
-        let Traffic { frames, bytes } = traffic;
-        tracing::info!(
-            connection = number,
-            ending = ending.code(),
-            frames_from_station = frames[0],
-            frames_from_csms = frames[1],
-            bytes_from_station = bytes[0],
-            bytes_from_csms = bytes[1],
-            milliseconds = clock::now().0 - began.0,
-            "connection ended"
-        );
+    /// Relays until the connection ends. Of the request only the name and what came behind it stay: the rest has credentials.
+    fn run<'a>(
+        &'a self,
+        socket: Socket,
+        request: Request,
+        version: Version,
+        csms: Dialled,
+        place: Place,
+        seat: &'a Seat,
+    ) -> impl Future<Output = ()> + Send + 'a {
+        let (name, rest) = (request.station.into_boxed_str(), request.rest);
+        let (upward, early) = (csms.socket, csms.rest);
+        async move {
+            let number = place.number();
+            let _gauge = ConnectionGauge::new(&self.metrics, version);
+            // The station's id and its address never stand together in a log (R80): the connection has a number.
+            tracing::info!(connection = number, network = %seat.network, version = version.number(), "connection opened");
+            let began = clock::now();
+            let station = Hop::server(socket, rest, self.settings.max_frame);
+            let csms = Hop::client(upward, early, self.settings.max_frame);
+            let (ending, traffic) = relay::run(self, version, &name, station, csms, &place).await;
+            drop(place);
+            self.metrics.ended(ending);
+            let Traffic { frames, bytes } = traffic;
+            tracing::info!(
+                connection = number,
+                ending = ending.code(),
+                frames_from_station = frames[0],
+                frames_from_csms = frames[1],
+                bytes_from_station = bytes[0],
+                bytes_from_csms = bytes[1],
+                milliseconds = clock::now().0 - began.0,
+                "connection ended"
+            );
+        }
     }
 }
 

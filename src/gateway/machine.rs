@@ -2,8 +2,10 @@
 
 use std::fs;
 
-/// File descriptors that are kept for everything else: the store, both other ports, OCPI, logs, connections that are being refused.
-const RESERVE: u64 = 160;
+/// File descriptors that are kept for everything else: the store, both other ports, OCPI, logs.
+const RESERVE: u64 = 128;
+/// The most connections that are being refused in words; one in eight descriptors where there are few.
+const POLITE: u64 = 256;
 
 /// Memory of this process that is resident, in bytes.
 pub(super) fn resident() -> Option<u64> {
@@ -25,8 +27,18 @@ pub(super) fn room_for_connections() -> Option<usize> {
     descriptors().map(room)
 }
 
+/// How many connections may be refused in words at a time.
+pub(super) fn room_for_refusals() -> usize {
+    refusals(descriptors().unwrap_or(u64::MAX)) as usize
+}
+
+fn refusals(descriptors: u64) -> u64 {
+    POLITE.min(descriptors / 8)
+}
+
 fn room(descriptors: u64) -> usize {
-    usize::try_from((descriptors - RESERVE.min(descriptors / 2)) / 2).unwrap_or(usize::MAX).max(1)
+    let reserve = (RESERVE + refusals(descriptors)).min(descriptors / 2);
+    usize::try_from((descriptors - reserve) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -35,7 +47,8 @@ mod tests {
 
     #[test]
     fn each_connection_needs_two_descriptors_beside_the_reserve() {
-        assert_eq!([1, 64, 320, 1024, 65_536].map(room), [1, 16, 80, 432, 32_688]);
+        assert_eq!([1, 64, 96, 1024, 65_536].map(room), [1, 16, 24, 384, 32_576]);
+        assert_eq!([1, 96, 1024, 65_536].map(refusals), [0, 12, 128, 256]);
         assert!(resident().is_none_or(|bytes| bytes > 1 << 20));
     }
 }
