@@ -23,10 +23,13 @@ use calls::{Calls, Match, Meeting, Pending};
 use std::collections::VecDeque;
 use std::sync::Arc;
 pub use step::{Outcome, Pace, Seen, Step};
-use turn::{Turn, error_frame, no_frame, violation};
+use turn::{Turn, error_frame, no_frame, too_often, violation};
 
 /// Transactions whose epoch is remembered per station; older ones are found in the vault.
 const MAX_PINS: usize = 32;
+/// Transactions that stay pinned after their end was acknowledged: a station may not have got that, and sends the end again, perhaps in the
+/// next epoch.
+const MAX_ENDED: usize = 8;
 /// The longest message id that is passed on or echoed, in bytes; the standard allows 36 characters.
 pub const MAX_ID: usize = 128;
 /// How far the session's own clock goes on at a time, in milliseconds: a wall clock that jumps ahead gives up no CALL.
@@ -43,8 +46,8 @@ pub struct Session {
     /// By the side that sends the CALL: station, csms.
     calls: [Calls; 2],
     pins: VecDeque<(String, Epoch)>,
-    /// Transactions whose end was acknowledged, each with the [`calls::print`] of the message that ended it.
-    ended: Vec<(String, u64)>,
+    /// Transactions whose end was acknowledged lately.
+    ended: VecDeque<String>,
     budget: Budget,
     /// The wall clock, and the session's own that never goes back, in milliseconds.
     time: (Option<Timestamp>, i64),
@@ -65,7 +68,7 @@ impl Session {
             memory: Memory::default(),
             calls: Default::default(),
             pins: VecDeque::new(),
-            ended: Vec::new(),
+            ended: VecDeque::new(),
             budget: Budget::new(bounds.station),
             time: (None, 0),
             renamed: 0,
@@ -187,8 +190,11 @@ impl Session {
         let observing = rules.mode == Mode::Observe;
         let coded = (from == Side::Station && !rules.allow_all).then(|| self.coded_id(&frame.id)).flatten();
         let print = calls::print(turn.text);
-        let sent = match self.calls[from as usize].meet(coded.as_deref().unwrap_or(&frame.id), &frame.id, print) {
-            _ if frame.kind == Kind::Send || rules.allow_all => coded,
+        let meeting = match frame.kind {
+            Kind::Call if !rules.allow_all => self.calls[from as usize].meet(coded.as_deref().unwrap_or(&frame.id), &frame.id, print),
+            _ => Meeting::New,
+        };
+        let sent = match meeting {
             Meeting::Full if observing => None,
             Meeting::Full => return turn.refuse(action, "GenericError", Outcome::TooMany),
             Meeting::Collision => Some(self.another_id(&frame.id)),
@@ -243,6 +249,9 @@ impl Session {
         let Ok(treated) = treated else {
             return turn.refuse(action, violation(self.version), Outcome::Refused);
         };
+        if treated.tally.crowded {
+            return turn.refuse(action, too_often(self.version), Outcome::TooMany);
+        }
         let outcome = if treated.tally.foreign > 0 {
             Outcome::ForeignIdentifier
         } else if treated.verdict == Verdict::Withheld || treated.tally.forbidden > 0 {
@@ -267,14 +276,11 @@ impl Session {
         if from == Side::Csms && names_settings(action) {
             pending.asked = treat::asked(turn.payload());
         }
-        if from == Side::Station {
-            self.release(print, &mut step);
-            if is_transaction_message(action) {
-                pending.settles = true;
-                let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
-                step.facts = vec![Fact { action, message_id, payload: outgoing.as_str()[payload].to_owned() }];
-                self.follow(&mut pending, &mut step, event.as_deref(), transaction, &tally.sightings);
-            }
+        if from == Side::Station && is_transaction_message(action) {
+            pending.settles = true;
+            let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
+            step.facts = vec![Fact { action, message_id, payload: outgoing.as_str()[payload].to_owned() }];
+            self.follow(&mut pending, &mut step, event.as_deref(), transaction, &tally.sightings);
         }
         step.sightings = tally.sightings;
         if frame.kind == Kind::Call {
@@ -305,6 +311,7 @@ impl Session {
     }
 
     fn pin(&mut self, transaction: String, epoch: Epoch) {
+        self.ended.retain(|ended| *ended != transaction);
         if self.pins.len() >= MAX_PINS {
             self.pins.pop_front();
         }
@@ -312,19 +319,19 @@ impl Session {
     }
 
     fn pinned(&self, transaction: &str, vault: &dyn Reveal) -> Option<Epoch> {
-        let here = self.pins.iter().rev().find(|(t, _)| t == transaction).map(|(_, epoch)| *epoch);
+        let here = self.pins.iter().find(|(t, _)| t == transaction).map(|(_, epoch)| *epoch);
         here.or_else(|| vault.pinned(&self.station, transaction))
     }
 
-    /// Lets go of transactions whose end was acknowledged: a station that sends something else has had the acknowledgement, and will
-    /// not send the end again. Until then the end keeps its code, however often it comes.
-    fn release(&mut self, print: u64, step: &mut Step) {
-        if self.ended.is_empty() || self.ended.iter().any(|(_, end)| *end == print) {
-            return;
-        }
-        for (transaction, _) in std::mem::take(&mut self.ended) {
-            self.pins.retain(|(pinned, _)| *pinned != transaction);
-            step.pins.push((transaction, None));
+    /// A transaction's end was acknowledged. The one that ended longest ago is let go.
+    fn end(&mut self, transaction: String, step: &mut Step) {
+        self.ended.retain(|ended| *ended != transaction);
+        self.ended.push_back(transaction);
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.pins.retain(|(pinned, _)| *pinned != oldest);
+            step.pins.push((oldest, None));
         }
     }
 
@@ -373,9 +380,12 @@ impl Session {
             },
             Some(Kind::Call) | None => {
                 let code = match (bad.kind, self.version) {
-                    (Some(2) | None, version) => no_frame(version),
-                    (Some(_), Version::V16) => "NotSupported",
-                    (Some(_), _) => "MessageTypeNotSupported",
+                    // What begins with another number and goes on as a frame is of a type that nobody knows.
+                    (Some(kind), version) if kind != 2 && bad.id.is_some() => match version {
+                        Version::V16 => "NotSupported",
+                        _ => "MessageTypeNotSupported",
+                    },
+                    (_, version) => no_frame(version),
                 };
                 Some((from, error_frame(id.unwrap_or("-1"), code, "the message could not be read")))
             }

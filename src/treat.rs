@@ -141,6 +141,8 @@ pub(crate) struct Tally {
     pub(crate) foreign: u32,
     /// Settings from the CSMS that no purpose allows.
     pub(crate) forbidden: u32,
+    /// More identifiers than a frame may bring.
+    pub(crate) crowded: bool,
     /// DataTransfer: the status to refuse it with, or the vendor message it is.
     pub(crate) vendor_refusal: Option<&'static str>,
     pub(crate) vendor: Option<(String, String)>,

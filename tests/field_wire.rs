@@ -210,7 +210,9 @@ async fn messages_that_come_together_go_on_in_their_order() {
         .map(|id| match id % 3 {
             0 => call(id),
             1 => format!(r#"[2,"{id}","Authorize",{{"idTag":"04A2B3C4D5{id:04X}"}}]"#),
-            _ => format!(r#"[2,"{id}","MeterValues",{{"connectorId":1,"transactionId":7,"meterValue":[{{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{{"value":"{id}"}}]}}]}}]"#),
+            _ => format!(
+                r#"[2,"{id}","StartTransaction",{{"connectorId":1,"idTag":"04A2B3C4D6{id:04X}","meterStart":{id},"timestamp":"2026-11-24T10:15:00Z"}}]"#
+            ),
         })
         .collect();
     // The first half behind the upgrade request, where a station need not wait.
@@ -229,7 +231,7 @@ async fn messages_that_come_together_go_on_in_their_order() {
         let answer = match id % 3 {
             0 => r#"{"currentTime":"2026-11-24T10:00:00Z"}"#,
             1 => r#"{"idTagInfo":{"status":"Accepted"}}"#,
-            _ => "{}",
+            _ => r#"{"transactionId":7,"idTagInfo":{"status":"Accepted"}}"#,
         };
         answers.extend(csms.bytes(Opcode::Text, format!("[3,\"{id}\",{answer}]").as_bytes()));
     }

@@ -67,8 +67,11 @@ impl Session {
                     });
                     treated.tally.exempt.insert(0, start..end);
                 }
-                let blocked = caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
-                let outcome = if blocked {
+                let crowded = treated.tally.crowded;
+                let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated);
+                let outcome = if crowded {
+                    Outcome::TooMany
+                } else if tripped {
                     Outcome::Tripwire
                 } else if treated.tally.foreign > 0 {
                     Outcome::ForeignIdentifier
@@ -84,7 +87,7 @@ impl Session {
                 if frame.kind == Kind::CallResult && !pending.answered {
                     self.acknowledge(&mut step, turn, &pending);
                 }
-                if blocked || treated.verdict == Verdict::Withheld {
+                if crowded || tripped || treated.verdict == Verdict::Withheld {
                     match call.and_then(|c| c.answer.as_deref()).filter(|_| caller == Side::Station) {
                         Some(answer) => result_frame(id, answer),
                         None => error_frame(id, "InternalError", "the answer was withheld"),
@@ -104,10 +107,8 @@ impl Session {
         if turn.from != Side::Csms {
             return;
         }
-        if let Some(transaction) = &pending.ends
-            && self.ended.len() < super::MAX_PINS
-        {
-            self.ended.push((transaction.clone(), pending.print));
+        if let Some(transaction) = &pending.ends {
+            self.end(transaction.clone(), step);
         }
         let fact = |action, name: &str, value: &str| Fact {
             action,
@@ -125,12 +126,16 @@ impl Session {
                 if let Some(transaction) = number("transactionId") {
                     step.facts.push(fact("StartTransactionResponse", "transactionId", transaction));
                     if let Some(epoch) = pending.begins {
-                        // Central systems use their numbers again: the pin of one whose end was never seen goes.
-                        if self.pinned(transaction, turn.vault).is_some_and(|old| old != epoch) {
-                            step.pins.push((transaction.to_owned(), None));
+                        // A number that was used before is of another transaction, unless that has not ended: then this is a retry's answer.
+                        let transaction = transaction.to_owned();
+                        if self.ended.contains(&transaction) {
+                            self.pins.retain(|(pinned, _)| *pinned != transaction);
+                            step.pins.push((transaction.clone(), None));
                         }
-                        step.pins.push((transaction.to_owned(), Some(epoch)));
-                        self.pin(transaction.to_owned(), epoch);
+                        if !self.pins.iter().any(|(pinned, _)| *pinned == transaction) {
+                            step.pins.push((transaction.clone(), Some(epoch)));
+                            self.pin(transaction, epoch);
+                        }
                     }
                 }
             }

@@ -3,14 +3,15 @@
 //! The standard has one CALL outstanding per direction and every id used once (OCPP-J 1.6 §4.1.1, §4.1.4; OCPP 2.1 Part 4 §4.1.4). Stations
 //! retry under the same id, count ids anew, or use one id for everything, and central systems send many CALLs at once. So an id stays as it
 //! is, unless the recipient still owes an answer under it to *another* CALL: then the new one goes on under an id of ours, and the two
-//! answers cannot be taken for each other.
+//! answers cannot be taken for each other. Nor can the caller tell them apart, so the first is not forwarded any more: an acknowledgement of
+//! one message taken for that of another would lose a bill.
 
 use crate::identity::Epoch;
 use std::collections::VecDeque;
 
 /// Unanswered CALLs remembered per direction: the standard allows one at a time. One more is refused.
 pub const MAX_PENDING: usize = 128;
-/// Ids per direction whose CALL was answered here because its time was up, and whose answer may still come.
+/// Ids per direction whose CALL was given up, by us because its time was up or by its sender, and whose answer may still come.
 pub(super) const MAX_LATE: usize = 64;
 /// Answered CALLs remembered per direction, for CALLRESULTERROR.
 const MAX_ANSWERED: usize = 16;
@@ -62,7 +63,7 @@ pub(super) enum Meeting {
 /// What an answer belongs to.
 pub(super) enum Match {
     Pending(Pending),
-    /// Its CALL was answered here when its time was up.
+    /// Its CALL was given up.
     Late,
     Nothing,
 }
@@ -93,7 +94,13 @@ impl Calls {
         if let Some(twin) = self.pending.iter().find(|p| p.print == print && p.id() == own) {
             return Meeting::Retry(twin.sent.clone());
         }
-        let owed = self.pending.iter().any(|p| *p.sent == *sent || p.id() == own) || self.late.iter().any(|id| **id == *sent);
+        // Whoever uses an id anew has given up what it used it for before, and would take the answer to that for the answer to this.
+        while let Some(at) = self.pending.iter().position(|p| p.id() == own) {
+            if let Some(pending) = self.pending.remove(at) {
+                self.owe(pending.sent);
+            }
+        }
+        let owed = self.late.iter().any(|id| **id == *sent) || self.pending.iter().any(|p| *p.sent == *sent);
         if owed { Meeting::Collision } else { Meeting::New }
     }
 
@@ -201,9 +208,9 @@ mod tests {
         assert_eq!(calls.meet("1", "1", 7), Meeting::New);
         calls.expect(call("1", 7, 0));
         assert_eq!(calls.meet("1", "1", 7), Meeting::Retry("1".into()));
-        assert_eq!(calls.meet("1", "1", 8), Meeting::Collision);
         assert_eq!(calls.meet("2", "2", 7), Meeting::New);
-        assert!(matches!(calls.settle("1", false), Match::Pending(_)));
+        assert_eq!(calls.meet("1", "1", 8), Meeting::Collision);
+        assert!(matches!(calls.settle("1", false), Match::Late), "the answer to the first would be taken for that to the second");
         assert_eq!(calls.meet("1", "1", 8), Meeting::New);
     }
 

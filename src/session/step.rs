@@ -22,7 +22,7 @@ pub enum Outcome {
     TooBig,
     /// Not forwarded: an answer that matches no pending call.
     Unmatched,
-    /// Not forwarded: an answer to a CALL that was answered here when its time was up.
+    /// Not forwarded: an answer to a CALL that was given up: its time was up, or its sender has used its id anew.
     Late,
     /// No answer came in time: the CALL got an error instead.
     Unanswered,

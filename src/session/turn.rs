@@ -62,7 +62,7 @@ impl<'a> Turn<'a> {
             let why = match outcome {
                 Outcome::Refused => "the message could not be read",
                 Outcome::TooBig => "the message is too big",
-                Outcome::TooMany => "too many messages wait for an answer",
+                Outcome::TooMany => "too many at a time",
                 _ => "not passed on",
             };
             step.send.push((self.from, error_frame(id, code, why)));
@@ -97,6 +97,11 @@ pub(super) fn violation(version: Version) -> &'static str {
 /// The code for what is no frame: 2.x tells it from a bad payload (OCPP 2.1 Part 4 §4.3, `RpcFrameworkError`).
 pub(super) fn no_frame(version: Version) -> &'static str {
     if version == Version::V16 { "FormationViolation" } else { "RpcFrameworkError" }
+}
+
+/// The code for a message with more of something than it may have; 1.6 spells it so (OCPP-J 1.6 §4.2.3).
+pub(super) fn too_often(version: Version) -> &'static str {
+    if version == Version::V16 { "OccurenceConstraintViolation" } else { "OccurrenceConstraintViolation" }
 }
 
 /// The code for a transaction message that cannot be passed on.

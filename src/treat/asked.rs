@@ -5,6 +5,9 @@ use crate::ocpp::json::{Cursor, Shape, Unreadable};
 /// Names of settings remembered of one CALL. Stations report far smaller limits on the items of a message.
 const MAX_ASKED: usize = 128;
 
+/// The longest of them, in bytes; the standard's longest names have 50 characters. So a station's pending CALLs keep 16 KiB each at most.
+const LONGEST_ASKED: usize = 128;
+
 /// The names of settings in a CALL of the central system: its `name`, `instance` and `key` members, at most [`MAX_ASKED`].
 pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
     fn walk(cursor: &mut Cursor<'_>, named: bool, found: &mut Vec<Box<str>>) -> Result<(), Unreadable> {
@@ -40,7 +43,7 @@ pub(crate) fn asked(payload: Cursor<'_>) -> Box<[Box<str>]> {
             }
             Shape::String => {
                 let token = cursor.string()?;
-                if named && found.len() < MAX_ASKED {
+                if named && found.len() < MAX_ASKED && token.span.len() <= LONGEST_ASKED {
                     found.push(cursor.content(&token).into());
                 }
             }

@@ -12,6 +12,10 @@ use std::ops::Range;
 /// Identifiers that one frame can make active: a remote start names two, a local list thousands.
 const MAX_ACTIVE_PER_FRAME: u32 = 4;
 
+/// Identifiers and references that one frame may bring up: each is recorded before it leaves. No message of the standard has as many; a token
+/// with a group and a dozen additional ones is far below.
+pub(crate) const MAX_SIGHTINGS: usize = 64;
+
 /// The longest identifier or reference, in characters: no version of the standard has a longer one (OCPP 2.1, `idToken` and `filename`). A
 /// longer one does not cross, for it would be kept in the vault and watched in a dozen encodings.
 const MAX_IDENTIFIER: usize = 255;
@@ -47,7 +51,7 @@ impl Rewriter<'_, '_> {
         if known.is_some() {
             return Kept;
         }
-        if is_too_long(content) {
+        if is_too_long(content) || self.is_crowded() {
             return Withheld;
         }
         let identifier = Identifier::from_wire(content, Declared::Reference);
@@ -58,6 +62,9 @@ impl Rewriter<'_, '_> {
     /// An identifier of a driver, card, contract or group: pseudonymised on its way up, restored on its way down.
     pub(super) fn token(&mut self, span: Range<usize>, content: &str) -> Verdict {
         let how = Coded { declared: self.declared, epoch: self.context.epoch, generation: self.context.codes.generation() };
+        if self.up() && self.is_crowded() {
+            return Withheld;
+        }
         if self.up()
             && let Some(sighting) = self.memory.watch.coded(content, how)
         {
@@ -101,6 +108,12 @@ impl Rewriter<'_, '_> {
             self.memory.watch.add(code, &Identifier::from_wire(original.expose(), Declared::Undeclared), None);
         }
         Kept
+    }
+
+    /// Whether the frame has brought as many identifiers as it may; the session refuses it then.
+    fn is_crowded(&mut self) -> bool {
+        self.tally.crowded |= self.tally.sightings.len() >= MAX_SIGHTINGS;
+        self.tally.crowded
     }
 
     /// Whether a code was made of an original of one of these kinds.

@@ -1,6 +1,7 @@
 //! One string: kept, scrubbed, coded or withheld, by what the plan says it is.
 
 use super::Rewriter;
+use super::identifiers::MAX_SIGHTINGS;
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::policy::Text;
 use crate::treat::Verdict::{self, Kept, Withheld};
@@ -89,6 +90,7 @@ impl Rewriter<'_, '_> {
         let Rewriter { mut out, copied, tally, .. } = inner;
         self.tally.foreign += tally.foreign;
         self.tally.forbidden += tally.forbidden;
+        self.tally.crowded |= tally.crowded || self.tally.sightings.len() + tally.sightings.len() > MAX_SIGHTINGS;
         self.tally.withheld += tally.withheld;
         if verdict != Ok(Kept) || !finished {
             return Withheld;

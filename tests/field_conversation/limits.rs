@@ -1,0 +1,159 @@
+//! Each bound of the conversation, crossed by one.
+
+use super::common::Lock;
+use super::wire::Scene;
+use sluis::ocpp::json::{MAX_DEPTH, MAX_ELEMENTS};
+use sluis::ocpp::{Side, Version};
+use sluis::session::{Allowance, Bounds, Outcome, Pace, Session};
+use std::time::Duration;
+
+/// A frame of exactly so many bytes: blanks count.
+fn padded(frame: &str, bytes: usize) -> String {
+    format!("{}{}]", &frame[..frame.len() - 1], " ".repeat(bytes - frame.len()))
+}
+
+#[test]
+fn limit_frame_size_goes_by_the_action() {
+    let Bounds { short, middle, .. } = Bounds::default();
+    let long = r#"[2,"1","StopTransaction",{"transactionId":7,"meterStop":900,"timestamp":"2026-11-24T11:00:00Z"}]"#;
+    for (frame, most) in [(r#"[2,"1","Heartbeat",{}]"#, short), (r#"[2,"1","Authorize",{"idTag":"1"}]"#, middle), (long, 1 << 20)] {
+        let (sent, _) = Lock::new(Version::V16).pass(Side::Station, padded(frame, most).as_bytes());
+        assert_eq!(sent[0].0, Side::Csms, "{frame}");
+        if most < 1 << 20 {
+            let (sent, step) = Lock::new(Version::V16).pass(Side::Station, padded(frame, most + 1).as_bytes());
+            assert_eq!(sent, [(Side::Station, r#"[4,"1","GenericError","the message is too big",{}]"#.to_owned())]);
+            assert_eq!(step.seen.unwrap().outcome, Outcome::TooBig);
+        }
+    }
+    // An answer that is too big: who waits for it is told.
+    let mut lock = Lock::new(Version::V16);
+    let answer = r#"[3,"1",{"currentTime":"2026-11-24T10:00:00Z"}]"#;
+    lock.station_sends(r#"[2,"1","Heartbeat",{}]"#);
+    assert_eq!(lock.csms_sends(&padded(answer, middle)).len(), middle);
+    lock.station_sends(r#"[2,"1","Heartbeat",{}]"#);
+    assert_eq!(lock.csms_sends(&padded(answer, middle + 1)), r#"[4,"1","InternalError","the answer was too big",{}]"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limit_frame_size_on_the_wire_is_an_answer_first_and_a_close_only_beyond_all() {
+    let scene = Scene::new(&[("stations.max_frame_bytes", "65536"), ("frames.short_bytes", "2048")]).await;
+    let (mut station, mut csms) = scene.connects("ocpp1.6").await;
+    station.says(&padded(r#"[2,"1","Heartbeat",{}]"#, 2049)).await;
+    assert_eq!(station.hears().await, r#"[4,"1","GenericError","the message is too big",{}]"#);
+    station.says(&padded(r#"[2,"2","Heartbeat",{}]"#, 2048)).await;
+    assert_eq!(csms.hears().await.len(), 2048);
+    station.says(&padded(r#"[2,"3","Heartbeat",{}]"#, 65_537)).await;
+    assert_eq!(station.ends().await, 1009);
+    scene.serving.stop().await;
+}
+
+#[test]
+fn limit_depth_and_elements() {
+    let mut lock = Lock::new(Version::V16);
+    // The frame's own bracket and the payload's are two of them.
+    let deep = |depth: usize| format!(r#"[2,"1","Heartbeat",{{"x":{}1{}}}]"#, "[".repeat(depth), "]".repeat(depth));
+    assert!(lock.pass(Side::Station, deep(MAX_DEPTH as usize - 2).as_bytes()).0[0].0 == Side::Csms);
+    let refused = lock.answered_here(Side::Station, &deep(MAX_DEPTH as usize - 1));
+    assert!(refused.starts_with(r#"[4,"1","FormationViolation""#), "{refused}");
+    // With the member of the payload itself.
+    let many = |n: usize| {
+        format!(
+            r#"[2,"1","StopTransaction",{{"transactionId":7,"meterStop":9,"timestamp":"2026-11-24T11:00:00Z","x":[{}1]}}]"#,
+            "1,".repeat(n - 1)
+        )
+    };
+    let most = MAX_ELEMENTS as usize - 4;
+    assert!(Lock::new(Version::V16).pass(Side::Station, many(most).as_bytes()).0[0].0 == Side::Csms);
+    assert!(Lock::new(Version::V16).answered_here(Side::Station, &many(most + 1)).contains("FormationViolation"));
+}
+
+#[test]
+fn limit_identifiers_of_a_frame() {
+    // One of the token itself.
+    let event = |more: usize| {
+        let additional: Vec<String> = (0..more).map(|n| format!(r#"{{"additionalIdToken":"04A2B3C4{n:06X}","type":"x"}}"#)).collect();
+        format!(
+            r#"[2,"1","Authorize",{{"idToken":{{"idToken":"04A2B3C4D5E6F7","type":"ISO14443","additionalInfo":[{}]}}}}]"#,
+            additional.join(",")
+        )
+    };
+    let mut lock = Lock::new(Version::V201);
+    let (sent, step) = lock.pass(Side::Station, event(63).as_bytes());
+    assert_eq!((sent[0].0, step.sightings.len()), (Side::Csms, 64));
+    let mut lock = Lock::new(Version::V201);
+    let (sent, step) = lock.pass(Side::Station, event(64).as_bytes());
+    assert_eq!(sent, [(Side::Station, r#"[4,"1","OccurrenceConstraintViolation","too many at a time",{}]"#.to_owned())]);
+    assert!(step.sightings.is_empty());
+}
+
+/// Small enough that a test crosses it.
+fn few(burst: u32) -> Bounds {
+    let station = Allowance { burst, per_second: 10, bytes_per_frame: 1 << 20, patience: Duration::from_secs(2) };
+    Bounds { station, ..Bounds::default() }
+}
+
+#[test]
+fn limit_frames_at_once() {
+    let mut lock = Lock::new(Version::V16);
+    let session = Session::new(Version::V16, "CP-1", super::common::strict(), lock.keys.clone());
+    lock.session = session.within(few(5));
+    let mut pace = |n: usize| lock.pass(Side::Station, format!(r#"[2,"{n}","Heartbeat",{{}}]"#).as_bytes()).1.pace;
+    assert!((0..5).all(|n| pace(n) == Pace::Go));
+    assert!(matches!(pace(5), Pace::Rest(_)), "it is forwarded, and the next is not read yet");
+    // What comes from the central system does not count.
+    assert_eq!(lock.pass(Side::Csms, br#"[2,"c","ClearCache",{}]"#).1.pace, Pace::Go);
+}
+
+/// A flood is slowed to the steady rate, and cut when it does not end; the central system is heard meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn limit_a_flood_on_the_wire_is_slowed_and_then_cut() {
+    let more = [("frames.burst", "100"), ("frames.per_second", "50"), ("frames.flood_seconds", "1"), ("frames.bytes_per_frame", "1048576")];
+    let scene = Scene::new(&more).await;
+    let (mut station, mut csms) = scene.connects("ocpp1.6").await;
+    let flood = tokio::spawn(async move {
+        // More than the bound takes in its time, and than both can be sent before the cut.
+        for n in 0..1_000 {
+            station.says(&format!(r#"[2,"{n}","Heartbeat",{{}}]"#)).await;
+        }
+        station
+    });
+    let mut heard = 0;
+    while heard < 110 {
+        csms.hears().await;
+        heard += 1;
+    }
+    csms.says(r#"[2,"c","ClearCache",{}]"#).await;
+    let mut station = flood.await.unwrap();
+    // Among the refusals of those that are too many at a time.
+    while station.hears().await != r#"[2,"c","ClearCache",{}]"# {}
+    assert_eq!(station.ends().await, 1008);
+    scene.serving.stop().await;
+}
+
+/// Hundreds of stored messages pass through the default bounds as fast as they are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn limit_an_offline_queue_drains_at_full_speed() {
+    let scene = Scene::new(&[]).await;
+    let (mut station, mut csms) = scene.connects("ocpp1.6").await;
+    tokio::spawn(async move {
+        loop {
+            let call = csms.hears().await;
+            let id = call.split('"').nth(1).unwrap().to_owned();
+            csms.says(&format!(r#"[3,"{id}",{{}}]"#)).await;
+            if id == "299" {
+                return csms;
+            }
+        }
+    });
+    for n in 0..300 {
+        let minute = n % 60;
+        let hour = n / 60;
+        station
+            .says(&format!(
+                r#"[2,"{n}","MeterValues",{{"connectorId":1,"transactionId":7,"meterValue":[{{"timestamp":"2026-11-23T{hour:02}:{minute:02}:00Z","sampledValue":[{{"value":"{n}","context":"Transaction.Begin"}}]}}]}}]"#
+            ))
+            .await;
+        assert_eq!(station.hears().await, format!(r#"[3,"{n}",{{}}]"#));
+    }
+    scene.serving.stop().await;
+}
