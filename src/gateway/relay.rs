@@ -117,18 +117,27 @@ impl Relay<'_> {
                 return DRAINED;
             }
             let event = poll_fn(|task| {
+                // First, for sockets may have something for ever.
+                if let Poll::Ready(told) = order.as_mut().poll(task) {
+                    return Poll::Ready(Event::Told(told));
+                }
                 if let Poll::Ready(event) = self.poll_sockets(task) {
                     return Poll::Ready(event);
                 }
                 self.set(alarm.as_mut());
-                if alarm.as_mut().poll(task).is_ready() {
-                    return Poll::Ready(Event::Tick);
-                }
-                order.as_mut().poll(task).map(Event::Told)
+                alarm.as_mut().poll(task).map(|()| Event::Tick)
             })
             .await;
             let done = match event {
-                Event::Came(from, bytes) => self.came(from, bytes).await,
+                // For the same reason the alarm is not only heard when it rings.
+                Event::Came(from, bytes) => match self.came(from, bytes).await {
+                    Ok(()) if self.hops[from as usize].heard >= alarm.deadline() => {
+                        let looked = self.look_around().await;
+                        alarm.as_mut().reset(self.next_look());
+                        looked
+                    }
+                    done => done,
+                },
                 Event::Lost(side) => Err(lost(side)),
                 Event::Tick => {
                     let looked = self.look_around().await;
