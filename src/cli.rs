@@ -243,8 +243,11 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
         })?;
         stop_signal().await;
         tracing::info!("stopping");
-        serving.stop().await;
-        tracing::info!("stopped");
+        tokio::select! {
+            () = serving.stop() => tracing::info!("stopped"),
+            // What was acknowledged is on the disk already.
+            () = stop_signal() => tracing::warn!("asked to stop twice: stopped at once"),
+        }
         Ok(())
     })
 }

@@ -4,8 +4,10 @@
 mod emsp;
 pub mod file;
 mod frames;
+mod limits;
 
-use crate::gateway::Settings;
+use crate::gateway::handshake::Paths;
+use crate::gateway::{Settings, Takeover};
 use crate::ocpp::Version;
 use crate::policy::Namespace;
 use crate::pseudonym::Alphabet;
@@ -18,6 +20,9 @@ use std::time::Duration;
 
 /// The bytes of an OCPP frame that may be allowed at most, whatever the file says.
 const MOST_FRAME_BYTES: u64 = 16 << 20;
+
+/// How long a peer may leave bytes waiting: a big message over a slow mobile connection must fit in.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The charge-point operator's name where none is given.
 const CPO_NAME: &str = "Charge point operator";
@@ -33,6 +38,10 @@ pub struct UpstreamConfig {
     pub port: u16,
     /// Path without a slash at its end.
     pub base: String,
+    /// Whether a station's id is added to the path.
+    pub append_id: bool,
+    /// Whether versions are offered there.
+    pub offers_versions: bool,
     /// A file of CA certificates to trust beside the machine's own.
     pub ca_file: Option<PathBuf>,
     /// How long dialling and the handshake may take.
@@ -166,22 +175,36 @@ impl Config {
             _ => Alphabet::Base32,
         };
         let default_version = Version::ALL[reader.choice("stations.default_version", &["1.6", "2.0.1", "2.1"])];
+        let max_frame = reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize;
+        let max_queue = reader.number("stations.max_queue_bytes", 0, 0, 2 * MOST_FRAME_BYTES) as usize;
+        if max_queue != 0 && max_queue < 2 * max_frame {
+            reader.mistake("stations.max_queue_bytes", "must be at least twice stations.max_frame_bytes, or 0 to follow it");
+        }
+        let versions = limits::versions(&mut reader);
+        let paths = Paths { tenants: reader.flag("stations.tenants", false), ignore_case: reader.flag("stations.ids_ignore_case", false) };
+        let takeover = [Takeover::Accepted, Takeover::Silent][reader.choice("stations.takeover", &["accepted", "silent"])];
+        let limits = limits::read(&mut reader);
+        let frames = frames::read(&mut reader, max_frame);
         let mut seconds = |key, default, least, most| Duration::from_secs(reader.number(key, default, least, most));
         let ping_interval = seconds("stations.ping_seconds", 30, 1, 3600);
         let idle = seconds("stations.idle_seconds", 0, 0, 86_400);
-        let max_frame = reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize;
-        let frames = frames::read(&mut reader, max_frame);
-        let mut seconds = |key, default, least, most| Duration::from_secs(reader.number(key, default, least, most));
         let stations = Settings {
             default_version,
+            versions,
+            paths,
+            takeover,
+            probe_patience: seconds("stations.probe_seconds", 5, 1, 60),
             handshake_patience: seconds("stations.handshake_seconds", 10, 1, 120),
             ping_interval,
             // Two pings may be lost; a little more, so that both ends do not give up at the same moment.
             idle_limit: if idle.is_zero() { ping_interval.mul_f64(2.6) } else { idle },
             drain_limit: seconds("stations.drain_seconds", 15, 1, 300),
             max_frame,
+            max_queue: if max_queue == 0 { 2 * max_frame } else { max_queue },
+            write_patience: WRITE_PATIENCE,
             frames,
             max_connections: reader.number("stations.max_connections", 100_000, 1, 1_000_000) as usize,
+            limits,
         };
         if !idle.is_zero() && idle < ping_interval.mul_f64(2.5) {
             reader.mistake("stations.idle_seconds", "must be at least 2.5 times stations.ping_seconds, or 0 to follow it");
@@ -329,6 +352,8 @@ fn checked_address(url: &str, allow_plaintext: bool) -> Result<String, &'static 
 fn upstream(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<UpstreamConfig> {
     let ca_file = reader.text("upstream.ca_file", None).map(PathBuf::from);
     let patience = Duration::from_secs(reader.number("upstream.timeout_seconds", 15, 1, 120));
+    let append_id = reader.flag("upstream.append_id", true);
+    let offers_versions = reader.choice("upstream.subprotocol", &["offer", "none"]) == 0;
     let url = reader.text("upstream.url", None)?;
     let mut wrong = |why: &str| {
         reader.mistake("upstream.url", why);
@@ -365,7 +390,7 @@ fn upstream(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<UpstreamCo
         );
     }
     let base = path.trim_end_matches('/').to_owned();
-    Some(UpstreamConfig { tls, host: host.to_owned(), port, base, ca_file, patience })
+    Some(UpstreamConfig { tls, host: host.to_owned(), port, base, append_id, offers_versions, ca_file, patience })
 }
 
 #[cfg(test)]

@@ -1,27 +1,47 @@
 //! The door: accepts stations, dials the central system for each, and relays between the two.
 
+mod admission;
+mod arrival;
+mod bucket;
+mod chance;
 pub mod handshake;
 mod live;
+mod machine;
+mod network;
 mod relay;
 pub mod socket;
 pub mod upstream;
 
-use crate::clock;
 use crate::custody::Custody;
-use crate::metrics::{ConnectionGauge, Metrics};
+use crate::metrics::Metrics;
 use crate::ocpp::{Side, Version};
 use crate::policy::Rules;
 use crate::session::Bounds;
-use handshake::Refusal;
-use live::{Live, Place};
-use relay::{Hop, Traffic};
+use admission::Admission;
+pub use admission::{Away, Limits};
+pub use arrival::Takeover;
+use bucket::{Bucket, Rate};
+use live::Live;
+pub use network::{Network, Range};
 use socket::Socket;
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use upstream::{Dialled, Upstream};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
+use upstream::{Dialler, Upstream};
+
+/// Refusals that are logged in a second; of more only the number is.
+const LOGGED: Rate = Rate { times: 10, per: Duration::from_secs(1), burst: 50 };
+/// How long a refusal may take.
+const REFUSING: Duration = Duration::from_secs(2);
+/// How often memory is looked at.
+const BEAT: Duration = Duration::from_millis(500);
+/// At a stop, connections are ended no faster than so far apart, so that the stations do not all come back at once; and in a shorter time
+/// than the stop may take, so that the last one can still finish.
+const APART: Duration = Duration::from_millis(20);
 
 /// Why a connection ended. A closed list: it goes into logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,6 +115,14 @@ impl Ending {
 pub struct Settings {
     /// Spoken with a station that offers no subprotocol.
     pub default_version: Version,
+    /// The same for stations by their id: exact, or a prefix with `*` at its end. The first that fits counts.
+    pub versions: Vec<(String, Version)>,
+    /// How ids are found in paths.
+    pub paths: handshake::Paths,
+    /// What a second connection under one id needs to replace the first.
+    pub takeover: Takeover,
+    /// How long an old connection may take to answer a ping when a new one wants its place.
+    pub probe_patience: Duration,
     /// How long the opening handshake may take.
     pub handshake_patience: Duration,
     /// How often each hop is pinged.
@@ -103,12 +131,26 @@ pub struct Settings {
     pub idle_limit: Duration,
     /// The biggest message, in bytes.
     pub max_frame: usize,
+    /// The most bytes that wait to be written to one peer. From half of it on, nothing more is read that could add to them.
+    pub max_queue: usize,
+    /// How long a peer may leave bytes waiting before the connection is ended.
+    pub write_patience: Duration,
     /// Bounds of the conversation.
     pub frames: Bounds,
     /// The most connections at a time.
     pub max_connections: usize,
     /// How long a stop may take.
     pub drain_limit: Duration,
+    /// Bounds on newcomers.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// The version that a station speaks if it does not say.
+    pub fn version_of(&self, station: &str) -> Version {
+        let fits = |pattern: &str| pattern.strip_suffix('*').map_or(pattern == station, |prefix| station.starts_with(prefix));
+        self.versions.iter().find(|(pattern, _)| fits(pattern)).map_or(self.default_version, |(_, version)| *version)
+    }
 }
 
 /// The running gateway, shared by all connections.
@@ -117,22 +159,36 @@ pub struct Gateway {
     pub rules: Arc<Rules>,
     /// Keys, vault and journal.
     pub custody: Arc<Custody>,
-    /// Where stations go on to.
-    pub upstream: Upstream,
     /// Times and bounds.
     pub settings: Settings,
     /// Counters.
     pub metrics: Metrics,
+    /// Where stations go on to.
+    dialler: Dialler,
+    admission: Admission,
     drain: watch::Sender<bool>,
-    connections: Arc<Semaphore>,
-    live: Live,
+    live: Arc<Live>,
+    polite: Arc<Semaphore>,
+    logged: Bucket,
+    unlogged: AtomicU64,
 }
 
 impl Gateway {
     /// Puts the parts together. Nothing is bound yet.
     pub fn new(rules: Arc<Rules>, custody: Arc<Custody>, upstream: Upstream, settings: Settings, metrics: Metrics) -> Arc<Self> {
-        let connections = Arc::new(Semaphore::new(settings.max_connections));
-        Arc::new(Self { rules, custody, upstream, settings, metrics, drain: watch::Sender::new(false), connections, live: Live::default() })
+        Arc::new(Self {
+            rules,
+            custody,
+            dialler: Dialler::new(upstream, settings.limits.dials),
+            admission: Admission::new(&settings),
+            settings,
+            metrics,
+            drain: watch::Sender::new(false),
+            live: Arc::default(),
+            polite: Arc::new(Semaphore::new(machine::room_for_refusals())),
+            logged: Bucket::new(Some(LOGGED)),
+            unlogged: AtomicU64::new(0),
+        })
     }
 
     /// Whether the gateway is stopping.
@@ -145,123 +201,95 @@ impl Gateway {
         self.live.len()
     }
 
-    /// Accepts stations until `stop` is done, then closes all connections with 1001 and returns when they are gone or the drain limit
-    /// has passed.
+    /// Accepts stations until `stop` is done, then ends all connections with 1001, one after the other, and returns when they are gone or
+    /// the drain limit has passed.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()>) {
+        if let Some(most) = self.admission.cut_by_descriptors() {
+            tracing::warn!(
+                connections = most,
+                "the limit of open files allows fewer connections than stations.max_connections: raise it (LimitNOFILE=, ulimit -n)"
+            );
+        }
         tokio::pin!(stop);
+        let mut beat = interval(BEAT);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                _ = beat.tick() => {
+                    if let Some(bytes) = self.admission.measure() {
+                        self.metrics.resident(bytes);
+                    }
+                    continue;
+                }
                 () = &mut stop => break,
             };
             match accepted {
-                Ok((socket, peer)) => {
-                    let gateway = Arc::clone(self);
-                    tokio::spawn(async move { gateway.station(socket, peer).await });
-                }
+                Ok((socket, peer)) => match self.admission.admit(peer.ip(), Instant::now()) {
+                    Ok(seat) => {
+                        tokio::spawn(Arc::clone(self).arrive(socket, seat));
+                    }
+                    Err(away) => self.shed(socket, Network::of(peer.ip()), away),
+                },
+                // It went before it was let in; there may be many of those.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(_) => {
                     // Out of file descriptors, most likely: let some connections end before the next try.
                     self.metrics.accept_failed();
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    sleep(Duration::from_millis(50)).await;
                 }
             }
         }
-        drop(listener);
+        // First of all nobody sends new stations here.
         self.drain.send_replace(true);
-        let all = self.settings.max_connections.try_into().unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(self.settings.drain_limit, self.connections.acquire_many(all)).await;
+        drop(listener);
+        self.part().await;
     }
 
-    async fn station(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
-        let network = network(peer.ip());
-        let _ = socket.set_nodelay(true);
-        let mut socket = Socket::Plain(socket);
-        let Ok(_permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.turn_away(&mut socket, &network, "too_many_connections", Refusal(503, "Service Unavailable", Some("Retry-After: 30")))
-                .await;
+    /// Ends all connections, spread over most of the time that there is.
+    async fn part(&self) {
+        let (start, limit) = (Instant::now(), self.settings.drain_limit);
+        let lines = self.live.all();
+        let many = u32::try_from(lines.len()).unwrap_or(u32::MAX).max(1);
+        let apart = (limit.mul_f64(0.6) / many).min(APART);
+        for (line, number) in lines.into_iter().zip(0..) {
+            sleep_until(start + apart * number).await;
+            // What is outstanding then may take a fifth of the time, and the closing handshake what is left.
+            line.finish(Instant::now() + limit.mul_f64(0.2));
+        }
+        let _ = timeout_at(start + limit, self.admission.empty()).await;
+    }
+
+    /// Turns somebody away for whom there is no place: in words if few are being told, else by closing.
+    fn shed(self: &Arc<Self>, socket: TcpStream, network: Network, away: Away) {
+        let Ok(turn) = Arc::clone(&self.polite).try_acquire_owned() else {
+            return self.tell(network, &away);
+        };
+        let gateway = Arc::clone(self);
+        tokio::spawn(async move {
+            gateway.turn_away(&mut Socket::Plain(socket), network, away).await;
+            drop(turn);
+        });
+    }
+
+    /// Counts and logs a refusal.
+    fn tell(&self, network: Network, away: &Away) {
+        self.metrics.turned_away(away.code);
+        if !self.logged.take(Instant::now()) {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
             return;
-        };
-        let request = match handshake::read(&mut socket, self.settings.handshake_patience).await {
-            Ok(request) => request,
-            Err(Some(refusal)) => return self.turn_away(&mut socket, &network, "bad_handshake", refusal).await,
-            Err(None) => return,
-        };
-        let mut nonce = [0; 16];
-        if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce).is_err() {
-            return self
-                .turn_away(&mut socket, &network, "no_random_bytes", Refusal(503, "Service Unavailable", Some("Retry-After: 30")))
-                .await;
         }
-        let silent_on_version = request.offered.is_empty();
-        let offer = if silent_on_version { vec![self.settings.default_version] } else { request.offered };
-        let dialled = self.upstream.dial(&request.raw_id, request.authorization.as_deref(), &offer, nonce).await;
-        let Dialled { socket: csms, version: chosen, rest } = match dialled {
-            Ok(dialled) => dialled,
-            Err(no) => return self.turn_away(&mut socket, &network, no.code(), no.refusal()).await,
-        };
-        // A central system that names no version speaks the one that was offered first.
-        let version = chosen.unwrap_or(offer[0]);
-        let echoed = if silent_on_version { None } else { chosen };
-        if handshake::accept(&mut socket, &request.key, echoed).await.is_err() {
+        let unlogged = self.unlogged.swap(0, Ordering::Relaxed);
+        tracing::info!(%network, reason = away.code, status = away.refusal.map(|r| r.0), unlogged, "connection refused");
+    }
+
+    /// Refuses a connection.
+    async fn turn_away(&self, socket: &mut Socket, network: Network, away: Away) {
+        if away == Away::GONE {
             return;
         }
-        let Place { number, displaced, took_over } = self.live.enter(&request.station);
-        if took_over {
-            self.metrics.displaced();
-        }
-        let _gauge = ConnectionGauge::new(&self.metrics, version);
-        // The station's id and its address never stand together in a log (R80): the connection has a number.
-        tracing::info!(connection = number, network, version = version.number(), "connection opened");
-        let began = clock::now();
-        let station = Hop::server(socket, request.rest, self.settings.max_frame).await;
-        let csms = Hop::client(csms, rest, self.settings.max_frame).await;
-        let (ending, traffic) = relay::run(&self, version, &request.station, station, csms, displaced).await;
-        self.live.leave(&request.station, number);
-        self.metrics.ended(ending);
-        let Traffic { frames, bytes } = traffic;
-        tracing::info!(
-            connection = number,
-            ending = ending.code(),
-            frames_from_station = frames[0],
-            frames_from_csms = frames[1],
-            bytes_from_station = bytes[0],
-            bytes_from_csms = bytes[1],
-            milliseconds = clock::now().0 - began.0,
-            "connection ended"
-        );
-    }
-
-    async fn turn_away(&self, socket: &mut Socket, network: &str, code: &'static str, refusal: Refusal) {
-        self.metrics.turned_away(code);
-        tracing::info!(network, reason = code, status = refusal.0, "connection refused");
-        let _ = tokio::time::timeout(Duration::from_secs(2), handshake::refuse(socket, refusal)).await;
-    }
-}
-
-/// An address as it may be written down: the first 24 bits of IPv4, the first 48 of IPv6 (R79). IPv4 in IPv6 clothes is IPv4.
-pub fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(v6) => {
-            let [a, b, c, ..] = v6.segments();
-            format!("{a:x}:{b:x}:{c:x}::/48")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_cut_before_they_are_written() {
-        for (address, cut) in
-            [("192.168.10.17", "192.168.10.0/24"), ("::ffff:10.1.2.3", "10.1.2.0/24"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48")]
-        {
-            assert_eq!(network(address.parse().unwrap()), cut);
+        self.tell(network, &away);
+        if let Some(refusal) = away.refusal {
+            let _ = timeout(REFUSING, handshake::refuse(socket, refusal)).await;
         }
     }
 }

@@ -29,7 +29,7 @@
 //!
 //! # The rooms
 //!
-//! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
+//! Pure, lowest first: [`websocket`] (the framing, which knows of nothing else here), [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
 //! [`charging`], [`cdr`].
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
 //! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
@@ -66,3 +66,4 @@ pub mod session;
 pub mod store;
 pub mod treat;
 pub mod vault;
+pub mod websocket;

@@ -1,5 +1,7 @@
 //! Counters for Prometheus. Labels are closed lists: no person, no station, no address, nothing that a peer can choose.
 
+mod frames;
+
 use crate::gateway::Ending;
 use crate::ocpp::{Side, Version};
 use crate::session::{Outcome, Seen};
@@ -40,15 +42,7 @@ impl Metrics {
     }
 
     pub(crate) fn seen(&self, version: Version, seen: &Seen) {
-        let kind = seen.kind.map_or("unreadable", crate::ocpp::Kind::name);
-        counter!("ocpp_messages_total", "version" => version.number(), "from" => seen.from.name(), "kind" => kind, "action" => seen.action, "outcome" => seen.outcome.name())
-            .increment(1);
-        if seen.withheld > 0 {
-            counter!("sluis_withheld_fields_total", "from" => seen.from.name()).increment(seen.withheld.into());
-        }
-        if seen.replaced > 0 {
-            counter!("sluis_replaced_identifiers_total", "from" => seen.from.name()).increment(seen.replaced.into());
-        }
+        frames::seen(version, seen);
         if seen.outcome == Outcome::Tripwire {
             counter!("sluis_incidents_total").increment(1);
             tracing::error!(
@@ -60,7 +54,7 @@ impl Metrics {
     }
 
     pub(crate) fn sent(&self, to: Side, bytes: usize) {
-        counter!("ocpp_sent_bytes_total", "to" => to.name()).increment(bytes as u64);
+        frames::sent(to, bytes);
     }
 
     pub(crate) fn ended(&self, ending: Ending) {
@@ -69,6 +63,11 @@ impl Metrics {
 
     pub(crate) fn turned_away(&self, reason: &'static str) {
         counter!("ocpp_connections_refused_total", "reason" => reason).increment(1);
+    }
+
+    /// Memory of this process that is resident.
+    pub(crate) fn resident(&self, bytes: u64) {
+        gauge!("process_resident_memory_bytes").set(bytes as f64);
     }
 
     pub(crate) fn displaced(&self) {

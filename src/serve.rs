@@ -23,12 +23,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Connections that wait to be accepted: a storm of stations that come back at once must not be lost in the kernel.
+const BACKLOG: u32 = 4096;
 /// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
 /// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
@@ -186,7 +188,13 @@ impl Serving {
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Bind(key, address, error.kind()))
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error: std::io::Error| StartError::Bind(key, address, error.kind()))
 }
 
 /// Reads the site register and the tariffs; `None` where there is no billing.
@@ -366,7 +374,15 @@ impl server::Errands for Errands {
 /// The key and what is wrong with it.
 pub fn dialler(config: &UpstreamConfig) -> Result<Upstream, String> {
     let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref(), "upstream.url", true)?)) } else { None };
-    Ok(Upstream { host: config.host.clone(), port: config.port, base: config.base.clone(), tls, patience: config.patience })
+    Ok(Upstream {
+        host: config.host.clone(),
+        port: config.port,
+        base: config.base.clone(),
+        append_id: config.append_id,
+        offers_versions: config.offers_versions,
+        tls,
+        patience: config.patience,
+    })
 }
 
 fn client_tls(ca_file: Option<&Path>, key: &str, needed: bool) -> Result<rustls::ClientConfig, String> {

@@ -81,6 +81,11 @@ impl Session {
         Self { bounds, budget: Budget::new(bounds.station), ..self }
     }
 
+    /// Whether no CALL of either side waits for its answer.
+    pub fn is_idle(&self) -> bool {
+        self.calls.iter().all(|calls| calls.waiting() == 0)
+    }
+
     /// Reads one text (or binary) message from one side and says what to do. Never panics, whatever the bytes.
     pub fn on_frame(&mut self, from: Side, frame: &[u8], now: Timestamp, vault: &dyn Reveal) -> Step {
         match std::str::from_utf8(frame) {
@@ -91,6 +96,17 @@ impl Session {
                 Step { pace, ..self.unreadable(from, &bad) }
             }
         }
+    }
+
+    /// [`Session::on_frame`] for a binary message. OCPP-J has none; what reads as one is treated as such and goes on as text, but a policy
+    /// that observes passes it on as it came.
+    pub fn on_binary(&mut self, from: Side, message: &[u8], now: Timestamp, vault: &dyn Reveal) -> Step {
+        let mut step = self.on_frame(from, message, now, vault);
+        if let Some(observed) = treat::observed_binary(&self.rules, message) {
+            step.send.clear();
+            step.send.push((from.other(), observed));
+        }
+        step
     }
 
     /// [`Session::on_frame`] for a message that is known to be UTF-8, as every WebSocket text message is.

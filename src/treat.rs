@@ -38,6 +38,8 @@ pub(crate) use tripwire::Watch;
 /// ```
 pub struct Outgoing {
     text: String,
+    /// A binary message, which only a policy that observes passes on; `text` is empty then.
+    binary: Option<Box<[u8]>>,
 }
 
 impl Outgoing {
@@ -51,9 +53,14 @@ impl Outgoing {
         self.text
     }
 
+    /// The bytes of a binary message; `None` for text, which OCPP-J is.
+    pub fn as_binary(&self) -> Option<&[u8]> {
+        self.binary.as_deref()
+    }
+
     /// A frame that the gateway words itself, from its own closed phrases.
     pub(crate) fn own(text: String) -> Self {
-        Self { text }
+        Self { text, binary: None }
     }
 }
 
@@ -164,13 +171,18 @@ pub(crate) struct Treated {
 impl Treated {
     /// Nothing of the frame crosses.
     pub(crate) fn withheld() -> Self {
-        Self { verdict: Verdict::Withheld, frame: Outgoing { text: String::new() }, payload: 0..0, changed: true, tally: Tally::default() }
+        Self { verdict: Verdict::Withheld, frame: Outgoing { text: String::new(), binary: None }, payload: 0..0, changed: true, tally: Tally::default() }
     }
 }
 
 /// A frame passed on as it is, which only a policy that observes does.
 pub(crate) fn observed(rules: &Rules, frame: &str) -> Option<Outgoing> {
-    (rules.mode == crate::policy::Mode::Observe).then(|| Outgoing { text: frame.to_owned() })
+    (rules.mode == crate::policy::Mode::Observe).then(|| Outgoing { text: frame.to_owned(), binary: None })
+}
+
+/// A binary message passed on as it is, which only a policy that observes does.
+pub(crate) fn observed_binary(rules: &Rules, message: &[u8]) -> Option<Outgoing> {
+    (rules.mode == crate::policy::Mode::Observe).then(|| Outgoing { text: String::new(), binary: Some(message.into()) })
 }
 
 /// The last look at a frame before it goes up: whether the tripwire lets it (I3). `head`: how much of it was looked at when it was made, by the

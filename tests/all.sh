@@ -93,4 +93,7 @@ tail -n 9 "$target/demo.txt"
 begin "interop tests"
 SLUIS=$(realpath "$target/debug/sluis") "$venv/bin/pytest" tests/interop
 
+begin "Autobahn, but for the big messages and compression"
+SLUIS=$target/debug/sluis tests/autobahn.sh both '1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '10.*'
+
 printf '\n=== [%4d s] done\nall tests passed\n' "$SECONDS"

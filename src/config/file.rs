@@ -15,6 +15,8 @@ pub const KEYS: &[&str] = &[
     "upstream.url",
     "upstream.ca_file",
     "upstream.timeout_seconds",
+    "upstream.append_id",
+    "upstream.subprotocol",
     "keys.kek_file",
     "keys.kek_credential",
     "identity.namespaces",
@@ -25,6 +27,7 @@ pub const KEYS: &[&str] = &[
     "stations.idle_seconds",
     "stations.drain_seconds",
     "stations.max_frame_bytes",
+    "stations.max_queue_bytes",
     "stations.max_connections",
     "frames.short_bytes",
     "frames.middle_bytes",
@@ -33,6 +36,20 @@ pub const KEYS: &[&str] = &[
     "frames.per_second",
     "frames.bytes_per_frame",
     "frames.flood_seconds",
+    "stations.versions",
+    "stations.tenants",
+    "stations.ids_ignore_case",
+    "stations.takeover",
+    "stations.probe_seconds",
+    "limits.accepts_per_second",
+    "limits.accept_burst",
+    "limits.handshakes",
+    "limits.connections_per_network",
+    "limits.unlimited_networks",
+    "limits.station_handshakes_per_minute",
+    "limits.takeovers_per_minute",
+    "limits.dials",
+    "limits.memory_mib",
     "journal.keep_days",
     "cpo.party",
     "cpo.name",
@@ -234,6 +251,12 @@ impl<'a> Reader<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// A list, or `None` if the key is nowhere.
+    pub(super) fn listed(&mut self, key: &str) -> Option<Vec<String>> {
+        self.find(key)?;
+        Some(self.list(key))
     }
 
     pub(super) fn finish(self) -> Result<(), Vec<String>> {

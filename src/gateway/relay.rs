@@ -1,80 +1,38 @@
-//! One station's pair of sockets: one task, one loop. Each message is read, put through the session, recorded and written, in that
+//! One station's pair of sockets: one task, one loop. Bytes are read, their messages put through the session, recorded and written, in that
 //! order (I4); each hop is kept alive by its own pings; what ends on one side ends on the other.
+//!
+//! All messages that one read brought are worked off before anything is written, so that each side gets one write; only what must wait for the
+//! disk lets the rest go first. A side that does not take what is written to it is waited for: meanwhile nothing more is read that could
+//! grow its queue beyond its bound, and after some time the connection ends.
 
-use super::socket::Socket;
+mod chance;
+mod hop;
+mod loan;
+mod outbox;
+
+pub(super) use hop::Hop;
+
+use super::live::{Order, Place};
 use super::{Ending, Gateway};
 use crate::clock;
+use crate::identity::Epoch;
 use crate::journal::Ticket;
 use crate::ocpp::{Side, Version};
 use crate::session::{Pace, Session, Step};
-use crate::treat::Outgoing;
-use futures_util::{SinkExt, StreamExt};
+use crate::store::StoreError;
+use crate::websocket::{Message, Violation};
+use loan::Loan;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::{Instant, interval, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a peer may take to accept a frame before the connection is ended: memory must not grow behind a slow reader.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the closing handshake may take.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Facts on their way to the disk for one connection, before the next frame waits for them.
 const MAX_TICKETS: usize = 256;
-
-/// The WebSocket settings of both hops: small buffers that are allocated at once, bounded messages, nothing held back when writing.
-fn settings(max_frame: usize) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(4096)
-        .write_buffer_size(0)
-        // Restored identifiers may be longer than their codes.
-        .max_write_buffer_size(4 * max_frame)
-        .max_message_size(Some(max_frame))
-        .max_frame_size(Some(max_frame))
-}
-
-/// A socket that takes only frames that have been through the treatment (I1), and the control frames of the WebSocket itself.
-pub(super) struct Hop(WebSocketStream<Socket>);
-
-impl Hop {
-    /// The hop to a station: `rest` is what came after its upgrade request, `max_frame` the biggest message in bytes.
-    pub(super) async fn server(socket: Socket, rest: Vec<u8>, max_frame: usize) -> Self {
-        Self(WebSocketStream::from_partially_read(socket, rest, Role::Server, Some(settings(max_frame))).await)
-    }
-
-    /// The hop to the central system: `rest` is what came after its answer.
-    pub(super) async fn client(socket: Socket, rest: Vec<u8>, max_frame: usize) -> Self {
-        Self(WebSocketStream::from_partially_read(socket, rest, Role::Client, Some(settings(max_frame))).await)
-    }
-
-    async fn write(&mut self, frame: Outgoing) -> Result<(), Error> {
-        self.push(Message::text(frame.into_text())).await
-    }
-
-    async fn ping(&mut self) -> Result<(), Error> {
-        self.push(Message::Ping(Bytes::new())).await
-    }
-
-    async fn push(&mut self, message: Message) -> Result<(), Error> {
-        timeout(WRITE_PATIENCE, self.0.send(message)).await.unwrap_or(Err(Error::ConnectionClosed))
-    }
-
-    async fn close(&mut self, code: u16, reason: &str) {
-        // 1005, 1006 and 1015 must not be sent (RFC 6455 §7.4.1); a peer that went without a word is passed on as going away.
-        let code = if matches!(code, 1005 | 1006 | 1015) || !(1000..5000).contains(&code) { 1001 } else { code };
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-        let closing = async {
-            if self.0.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = self.0.next().await {}
-            }
-        };
-        let _ = timeout(CLOSE_PATIENCE, closing).await;
-    }
-}
+/// Both sides, the station's first.
+const SIDES: [Side; 2] = [Side::Station, Side::Csms];
 
 /// What passed, for the log line at the end.
 #[derive(Debug, Default, Clone, Copy)]
@@ -85,174 +43,393 @@ pub(super) struct Traffic {
     pub(super) bytes: [u64; 2],
 }
 
+/// Why it is over, and the code that the peers are closed with.
+type End = (Ending, u16);
+
 /// What came out of waiting.
 enum Event {
-    Came(Side, Option<Result<Message, Error>>),
+    Came(Side, Loan),
+    Lost(Side),
     Tick,
-    Rested,
-    Displaced,
-    Drain,
+    Told(Order),
+}
+
+/// One station's relay.
+struct Relay<'a> {
+    gateway: &'a Gateway,
+    version: Version,
+    station: &'a str,
+    place: &'a Place,
+    session: Session,
+    /// By side.
+    hops: [Hop; 2],
+    /// The side that was heard last: the other one comes first.
+    last: Side,
+    tickets: Vec<Ticket>,
+    traffic: Traffic,
+    /// Until when the station is not read, because it has sent faster than it may.
+    rest: Option<Instant>,
+    /// When the connection is to end at the latest; before, it ends as soon as no CALL is outstanding.
+    finish: Option<Instant>,
 }
 
 /// Relays until either side ends, and says why it ended.
-pub(super) async fn run(
-    gateway: &Gateway,
+pub(super) fn run<'a>(
+    gateway: &'a Gateway,
     version: Version,
-    station_id: &str,
-    mut station: Hop,
-    mut csms: Hop,
-    displaced: Arc<Notify>,
-) -> (Ending, Traffic) {
-    let mut session =
-        Session::new(version, station_id, Arc::clone(&gateway.rules), gateway.custody.keys.clone()).within(gateway.settings.frames);
-    let mut traffic = Traffic::default();
-    let mut tickets: Vec<Ticket> = Vec::new();
-    let mut tick = interval(gateway.settings.ping_interval);
-    tick.tick().await;
-    let mut heard = [Instant::now(); 2];
-    let mut drain = gateway.drain.subscribe();
-    // Until when the station is not read, because it has sent faster than it may.
-    let mut rest: Option<Instant> = None;
-    let (ending, code) = loop {
-        let event = tokio::select! {
-            () = tokio::time::sleep_until(rest.unwrap_or(heard[0])), if rest.is_some() => Event::Rested,
-            message = station.0.next(), if rest.is_none() => Event::Came(Side::Station, message),
-            message = csms.0.next() => Event::Came(Side::Csms, message),
-            _ = tick.tick() => Event::Tick,
-            () = displaced.notified() => Event::Displaced,
-            _ = drain.wait_for(|draining| *draining) => Event::Drain,
-        };
-        match event {
-            Event::Came(from, Some(Ok(message))) => {
-                heard[from as usize] = Instant::now();
-                let (custody, now) = (&gateway.custody, clock::now());
-                if message.is_text() || message.is_binary() {
-                    traffic.frames[from as usize] += 1;
-                    traffic.bytes[from as usize] += message.len() as u64;
-                }
-                let step = match &message {
-                    Message::Text(text) => session.on_text(from, text.as_str(), now, &custody.vault),
-                    Message::Binary(bytes) => session.on_frame(from, bytes, now, &custody.vault),
-                    Message::Close(frame) => {
-                        let code = frame.as_ref().map_or(1005, |f| f.code.into());
-                        break (Ending::closed_by(from), code);
-                    }
-                    // tungstenite answers pings itself.
-                    _ => continue,
-                };
-                drop(message);
-                match step.pace {
-                    Pace::Go => {}
-                    Pace::Rest(pause) => rest = Some(Instant::now() + pause),
-                    Pace::Cut => break (Ending::Flood, 1008),
-                }
-                if let Err(end) = take(gateway, version, station_id, step, &mut tickets, &mut station, &mut csms).await {
-                    break end;
-                }
-            }
-            Event::Came(from, Some(Err(error))) => break failed(from, &error),
-            Event::Came(from, None) => break (Ending::closed_by(from), 1006),
-            Event::Rested => rest = None,
-            Event::Tick => {
-                // Who is not read cannot be heard.
-                if rest.is_some() {
-                    heard[Side::Station as usize] = Instant::now();
-                }
-                let mut given_up = session.on_time(clock::now()).into_iter();
-                let failed = loop {
-                    let Some(step) = given_up.next() else { break None };
-                    if let Err(end) = take(gateway, version, station_id, step, &mut tickets, &mut station, &mut csms).await {
-                        break Some(end);
-                    }
-                };
-                if let Some(end) = failed {
-                    break end;
-                }
-                let silent =
-                    [Side::Station, Side::Csms].into_iter().find(|side| heard[*side as usize].elapsed() > gateway.settings.idle_limit);
-                if let Some(side) = silent {
-                    break (Ending::silent(side), 1001);
-                }
-                if station.ping().await.is_err() {
-                    break (Ending::StationLost, 1006);
-                }
-                if csms.ping().await.is_err() {
-                    break (Ending::CsmsLost, 1006);
-                }
-            }
-            Event::Displaced => break (Ending::Displaced, 1001),
-            Event::Drain => break (Ending::Draining, 1001),
-        }
+    station: &'a str,
+    hop_to_station: Hop,
+    hop_to_csms: Hop,
+    place: &'a Place,
+) -> impl Future<Output = (Ending, Traffic)> + Send + 'a {
+    let session = Session::new(version, station, Arc::clone(&gateway.rules), gateway.custody.keys.clone());
+    let mut relay = Relay {
+        gateway,
+        version,
+        station,
+        place,
+        session: session.within(gateway.settings.frames),
+        hops: [hop_to_station, hop_to_csms],
+        last: Side::Csms,
+        tickets: Vec::new(),
+        traffic: Traffic::default(),
+        rest: None,
+        finish: None,
     };
-    // Facts that were let through are kept even if nobody will wait for their acknowledgement.
-    for ticket in tickets {
-        let _ = ticket.durable().await;
+    async move {
+        let (ending, code) = relay.until_it_ends().await;
+        // What happens once is on the heap, so that the loop's own state, which stays as long as the connection, is small.
+        Box::pin(relay.end(code)).await;
+        (ending, relay.traffic)
     }
-    tokio::join!(station.close(code, ""), csms.close(code, ""));
-    (ending, traffic)
 }
 
-/// Carries out a step: record, then write (I4). An error ends the connection: nothing was passed on that should not have been.
-async fn take(
-    gateway: &Gateway,
-    version: Version,
-    station_id: &str,
-    step: Step,
-    tickets: &mut Vec<Ticket>,
-    station: &mut Hop,
-    csms: &mut Hop,
-) -> Result<(), (Ending, u16)> {
-    if let Some(seen) = &step.seen {
-        gateway.metrics.seen(version, seen);
-    }
-    let store_failed = || (Ending::StoreFailed, 1011);
-    let vault = &gateway.custody.vault;
-    if !step.sightings.is_empty() {
-        vault.record(&step.sightings).await.map_err(|error| {
-            tracing::error!(reason = error.code(), "the vault cannot record; nothing is passed on");
-            store_failed()
-        })?;
-    }
-    // Before the facts: a retry after a crash must not carry another code than the fact that is there.
-    for (transaction, epoch) in &step.pins {
-        let done = match epoch {
-            Some(epoch) => vault.pin(station_id, transaction, *epoch, clock::now()).await,
-            None => vault.unpin(station_id, transaction).await,
-        };
-        done.map_err(|_| store_failed())?;
-    }
-    if !step.facts.is_empty() {
-        tickets.push(gateway.custody.journal.submit(station_id, version, clock::now(), step.facts));
-    }
-    if step.settles || tickets.len() >= MAX_TICKETS {
-        for ticket in tickets.drain(..) {
-            ticket.durable().await.map_err(|error| {
-                tracing::error!(reason = error.code(), "the journal cannot keep facts; nothing is acknowledged");
-                store_failed()
-            })?;
+impl Relay<'_> {
+    async fn until_it_ends(&mut self) -> End {
+        let place = self.place;
+        for hop in &mut self.hops {
+            hop.next_ping = Instant::now() + jittered(self.gateway.settings.ping_interval);
+        }
+        let mut alarm = pin!(sleep_until(self.next_look()));
+        let mut order = pin!(place.order());
+        loop {
+            if self.finish.is_some() && self.session.is_idle() {
+                return DRAINED;
+            }
+            let event = poll_fn(|task| {
+                // First, for sockets may have something for ever.
+                if let Poll::Ready(told) = order.as_mut().poll(task) {
+                    return Poll::Ready(Event::Told(told));
+                }
+                if let Poll::Ready(event) = self.poll_sockets(task) {
+                    return Poll::Ready(event);
+                }
+                self.set(alarm.as_mut());
+                alarm.as_mut().poll(task).map(|()| Event::Tick)
+            })
+            .await;
+            let done = match event {
+                // For the same reason the alarm is not only heard when it rings.
+                Event::Came(from, bytes) => match self.came(from, bytes).await {
+                    Ok(()) if self.hops[from as usize].heard >= alarm.deadline() => {
+                        let looked = self.look_around().await;
+                        alarm.as_mut().reset(self.next_look());
+                        looked
+                    }
+                    done => done,
+                },
+                Event::Lost(side) => Err(lost(side)),
+                Event::Tick => {
+                    let looked = self.look_around().await;
+                    alarm.as_mut().reset(self.next_look());
+                    looked
+                }
+                Event::Told(told) => {
+                    order.set(place.order());
+                    self.obey(told)
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
         }
     }
-    for (to, frame) in step.send {
-        gateway.metrics.sent(to, frame.as_str().len());
-        let written = match to {
-            Side::Station => station.write(frame).await,
-            Side::Csms => csms.write(frame).await,
-        };
-        written.map_err(|error| failed(to, &error))?;
+
+    /// Does what others have told this connection to do.
+    fn obey(&mut self, order: Order) -> Result<(), End> {
+        match order {
+            Order::Ping => self.hops[Side::Station as usize].outbox.ping().map_err(|_| lost(Side::Station)),
+            Order::Finish(by) => {
+                self.finish = Some(by);
+                Ok(())
+            }
+            Order::Leave(why) => Err((why, 1001)),
+        }
+    }
+
+    async fn end(&mut self, code: u16) {
+        // Facts that were let through are kept even if nobody will wait for their acknowledgement.
+        for ticket in self.tickets.drain(..) {
+            let _ = ticket.durable().await;
+        }
+        let [station, csms] = &mut self.hops;
+        tokio::join!(station.part(code), csms.part(code));
+    }
+
+    /// Writes what waits, and reads from the sides that may be read from, in turns.
+    fn poll_sockets(&mut self, task: &mut Context<'_>) -> Poll<Event> {
+        for side in SIDES {
+            if let Poll::Ready(Err(_)) = self.hops[side as usize].poll_write(task) {
+                return Poll::Ready(Event::Lost(side));
+            }
+        }
+        // Half of the bound, so that one more message does not cross it.
+        let high = self.gateway.settings.max_queue / 2;
+        if self.hops.iter().any(|hop| hop.outbox.waiting() > high) {
+            return Poll::Pending;
+        }
+        for side in [self.last.other(), self.last] {
+            if side == Side::Station && self.rest.is_some() {
+                continue;
+            }
+            match self.hops[side as usize].poll_read(task) {
+                Poll::Ready(Ok(bytes)) => {
+                    self.last = side;
+                    return Poll::Ready(Event::Came(side, bytes));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::Lost(side)),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Works off what came from one side, and writes what comes of it.
+    async fn came(&mut self, from: Side, mut bytes: Loan) -> Result<(), End> {
+        if bytes.is_empty() {
+            self.hops[from as usize].deaf = true;
+            return Err(lost(from));
+        }
+        self.hops[from as usize].heard = Instant::now();
+        if from == Side::Station {
+            self.place.heard();
+        }
+        let (gateway, mut input) = (self.gateway, &mut bytes[..]);
+        loop {
+            let hop = &mut self.hops[from as usize];
+            let (message, length) = match hop.reader.next(&mut input) {
+                Ok(Some(Message::Text(text))) => (Ok(text), text.len()),
+                Ok(Some(Message::Binary(bytes))) => (Err(bytes), bytes.len()),
+                Ok(Some(Message::Ping(payload))) => {
+                    hop.outbox.pong(payload).map_err(|_| lost(from))?;
+                    continue;
+                }
+                Ok(Some(Message::Pong)) => continue,
+                Ok(Some(Message::Close(code))) => {
+                    hop.closed = Some(code);
+                    return Err((Ending::closed_by(from), code.unwrap_or(1005)));
+                }
+                Ok(None) => break,
+                Err(violation) => {
+                    hop.deaf = true;
+                    return Err(broken(violation));
+                }
+            };
+            self.traffic.frames[from as usize] += 1;
+            self.traffic.bytes[from as usize] += length as u64;
+            let mut step = match message {
+                Ok(text) => self.session.on_text(from, text, clock::now(), &gateway.custody.vault),
+                Err(bytes) => self.session.on_binary(from, bytes, clock::now(), &gateway.custody.vault),
+            };
+            match step.pace {
+                Pace::Go => {}
+                Pace::Rest(pause) => self.rest = Some(Instant::now() + pause),
+                Pace::Cut => return Err((Ending::Flood, 1008)),
+            }
+            self.take(&mut step).await?;
+            if from == Side::Station && self.rest.is_some() {
+                // What came with it is read when the station is read again.
+                self.hops[from as usize].later(input);
+                break;
+            }
+        }
+        self.write().await
+    }
+
+    /// Carries out a step: record, then put where it will be written (I4). An error ends the connection: nothing was passed on that should
+    /// not have been.
+    async fn take(&mut self, step: &mut Step) -> Result<(), End> {
+        let gateway = self.gateway;
+        if let Some(seen) = &step.seen {
+            gateway.metrics.seen(self.version, seen);
+        }
+        let vault = &gateway.custody.vault;
+        if !step.sightings.is_empty() {
+            self.waiting_for(pin!(vault.record(&step.sightings))).await?.map_err(|error| {
+                tracing::error!(reason = error.code(), "the vault cannot record; nothing is passed on");
+                STORE_FAILED
+            })?;
+        }
+        // Before the facts: a retry after a crash must not carry another code than the fact that is there.
+        if !step.pins.is_empty() {
+            let pinned = Box::pin(pin_all(gateway, self.station, &step.pins));
+            self.waiting_for(pin!(pinned)).await?.map_err(|_| STORE_FAILED)?;
+        }
+        if !step.facts.is_empty() {
+            self.tickets.push(gateway.custody.journal.submit(self.station, self.version, clock::now(), std::mem::take(&mut step.facts)));
+        }
+        if step.settles || self.tickets.len() >= MAX_TICKETS {
+            let mut tickets = std::mem::take(&mut self.tickets);
+            for ticket in tickets.drain(..) {
+                self.waiting_for(pin!(ticket.durable())).await?.map_err(|error| {
+                    tracing::error!(reason = error.code(), "the journal cannot keep facts; nothing is acknowledged");
+                    STORE_FAILED
+                })?;
+            }
+            // With its room, for the next ones.
+            self.tickets = tickets;
+        }
+        for (to, frame) in step.send.drain(..) {
+            gateway.metrics.sent(to, frame.as_binary().unwrap_or(frame.as_str().as_bytes()).len());
+            self.hops[to as usize].outbox.frame(&frame).map_err(|_| lost(to))?;
+        }
+        Ok(())
+    }
+
+    /// Awaits the store. If that takes a while, what earlier messages came to is written first.
+    async fn waiting_for<T>(&mut self, mut stored: Pin<&mut impl Future<Output = T>>) -> Result<T, End> {
+        if let Poll::Ready(done) = poll_fn(|task| Poll::Ready(stored.as_mut().poll(task))).await {
+            return Ok(done);
+        }
+        self.write().await?;
+        Ok(stored.await)
+    }
+
+    /// Writes what the sockets take at once; the rest waits, within its bound.
+    async fn write(&mut self) -> Result<(), End> {
+        let max_queue = self.gateway.settings.max_queue;
+        poll_fn(|task| {
+            for side in SIDES {
+                let hop = &mut self.hops[side as usize];
+                if let Poll::Ready(Err(_)) = hop.poll_write(task) {
+                    return Poll::Ready(Err(lost(side)));
+                }
+                if hop.outbox.waiting() > max_queue {
+                    return Poll::Ready(Err(SLOW));
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Does what time asks for: gives up CALLs that wait too long, ends what is silent, slow or late, and pings those whose time has come.
+    async fn look_around(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.finish.is_some_and(|by| now >= by) {
+            return Err(DRAINED);
+        }
+        if self.rest.is_some() {
+            // Who is not read cannot be heard.
+            self.hops[Side::Station as usize].heard = now;
+            self.rest = self.rest.filter(|until| now < *until);
+        }
+        for mut step in self.session.on_time(clock::now()) {
+            self.take(&mut step).await?;
+        }
+        self.look_after_both(now)
+    }
+
+    /// A ping that would stand behind other bytes says nothing, so it is left out.
+    fn look_after_both(&mut self, now: Instant) -> Result<(), End> {
+        let settings = &self.gateway.settings;
+        for side in SIDES {
+            let hop = &mut self.hops[side as usize];
+            if hop.outbox.since.is_some_and(|since| now >= since + settings.write_patience) {
+                return Err(SLOW);
+            }
+            if now >= hop.heard + settings.idle_limit {
+                return Err((Ending::silent(side), 1001));
+            }
+            if now >= hop.next_ping {
+                hop.next_ping = now + jittered(settings.ping_interval);
+                if hop.outbox.is_empty() {
+                    hop.outbox.ping().map_err(|_| lost(side))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When [`Relay::look_around`] has something to do, if nothing more is heard. What is heard later only makes that look come early.
+    fn next_look(&self) -> Instant {
+        let settings = &self.gateway.settings;
+        let [station, csms] = self.hops.each_ref().map(|hop| hop.next_ping.min(hop.heard + settings.idle_limit));
+        self.sooner().map_or(station.min(csms), |at| at.min(station).min(csms))
+    }
+
+    /// What is not always awaited: the end of a rest, of a peer's time to read, of the connection's time to finish.
+    fn sooner(&self) -> Option<Instant> {
+        self.slow_at().into_iter().chain(self.rest).chain(self.finish).min()
+    }
+
+    fn slow_at(&self) -> Option<Instant> {
+        let since = self.hops.iter().filter_map(|hop| hop.outbox.since).min()?;
+        Some(since + self.gateway.settings.write_patience)
+    }
+
+    /// One alarm for all that a connection waits for: it is set anew when it has rung, and when something comes up that is sooner.
+    fn set(&self, alarm: Pin<&mut Sleep>) {
+        if let Some(at) = self.sooner().filter(|at| *at < alarm.deadline()) {
+            alarm.reset(at);
+        }
+    }
+}
+
+/// Remembers the transactions that began and lets those go that ended.
+async fn pin_all(gateway: &Gateway, station: &str, pins: &[(String, Option<Epoch>)]) -> Result<(), StoreError> {
+    for (transaction, epoch) in pins {
+        match epoch {
+            Some(epoch) => gateway.custody.vault.pin(station, transaction, *epoch, clock::now()).await?,
+            None => gateway.custody.vault.unpin(station, transaction).await?,
+        }
     }
     Ok(())
 }
 
-/// The ending that a WebSocket error means, and the close code that the peers get. The error itself is never shown: it may hold a frame.
-fn failed(side: Side, error: &Error) -> (Ending, u16) {
-    match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => (Ending::TooBig, 1009),
-        Error::Utf8(_) => (Ending::NotUtf8, 1007),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => {
-            (Ending::lost(side), 1006)
+const STORE_FAILED: End = (Ending::StoreFailed, 1011);
+const SLOW: End = (Ending::Slow, 1008);
+const DRAINED: End = (Ending::Draining, 1001);
+
+fn lost(side: Side) -> End {
+    (Ending::lost(side), 1006)
+}
+
+fn broken(violation: Violation) -> End {
+    let ending = match violation {
+        Violation::TooBig => Ending::TooBig,
+        Violation::NotUtf8 => Ending::NotUtf8,
+        _ => Ending::Protocol,
+    };
+    (ending, violation.close_code())
+}
+
+/// A little less than the interval, differently each time: connections that began together do not ping together.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + 0.1 * chance::part())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_of_a_connection_is_small() {
+        fn size<T>(_: impl FnOnce(&'static Gateway, &'static str, Hop, Hop, &'static Place) -> T) -> usize {
+            size_of::<T>()
         }
-        Error::Protocol(_) => (Ending::Protocol, 1002),
-        Error::WriteBufferFull(_) => (Ending::Slow, 1008),
-        _ => (Ending::lost(side), 1006),
+        let bytes = size(|gateway, station, to_station, to_csms, place| run(gateway, Version::V16, station, to_station, to_csms, place));
+        println!("session {} hop {} step {} loop {bytes}", size_of::<Session>(), size_of::<Hop>(), size_of::<Step>());
+        assert!(bytes <= 2560, "{bytes}");
     }
 }

@@ -2,11 +2,18 @@
 //! versions. The handshake is ours (RFC 6455 §4.1): header names in canonical case, an answer without a subprotocol is no error, and
 //! `Connection: keep-alive, Upgrade` is an upgrade.
 
+mod addresses;
+mod circuit;
+mod dialler;
+
+use super::admission::Away;
 use super::handshake::Refusal;
 use super::socket::Socket;
 use crate::ocpp::Version;
+use addresses::Addresses;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+pub(super) use dialler::Dialler;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// The most bytes that the central system's answer may have.
+/// The most bytes that the central system's answer may have; a redirection or an error page of more is nonsense like any other.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// Where stations' connections go on to.
@@ -24,12 +31,29 @@ pub struct Upstream {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Path without a slash at its end; `/<id>` is added.
+    /// Path without a slash at its end.
     pub base: String,
+    /// Whether `/<id>` is added to the path, as the station wrote it; else all stations go to the same path.
+    pub append_id: bool,
+    /// Whether versions are offered. Some central systems fail where they are; they speak what the station is told.
+    pub offers_versions: bool,
     /// TLS settings for `wss`; `None` for `ws`.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// How long dialling and the handshake may take together.
     pub patience: Duration,
+}
+
+/// What a station asks of the central system.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// Its id, as it wrote it.
+    pub raw_id: &'a str,
+    /// Its credentials, as it sent them.
+    pub authorization: Option<&'a [u8]>,
+    /// The versions that it speaks, the best first.
+    pub offer: &'a [Version],
+    /// Random bytes for `Sec-WebSocket-Key`.
+    pub nonce: [u8; 16],
 }
 
 /// The central system has agreed.
@@ -47,8 +71,14 @@ pub struct Dialled {
 pub enum NoUpstream {
     /// It refused with this HTTP status, which the station gets too.
     Refused(u16),
+    /// Its name cannot be resolved.
+    Unresolved,
     /// It cannot be reached, or did not answer in time.
     Unreachable,
+    /// It could not be reached a moment ago, so this station did not even try.
+    Resting,
+    /// Too many stations are being connected to it at the moment.
+    Crowded,
     /// Its certificate was not accepted, or TLS failed.
     Tls,
     /// It answered with something that is no valid upgrade.
@@ -56,12 +86,16 @@ pub enum NoUpstream {
 }
 
 impl NoUpstream {
-    /// What the station is answered.
-    pub fn refusal(self) -> Refusal {
+    /// How the station is turned away.
+    pub fn away(self) -> Away {
+        let code = self.code();
         match self {
-            Self::Refused(status) => Refusal(status, reason(status), (status == 401).then_some("WWW-Authenticate: Basic realm=\"ocpp\"")),
-            Self::Unreachable => Refusal(503, "Service Unavailable", Some("Retry-After: 10")),
-            Self::Tls | Self::Nonsense => Refusal(502, "Bad Gateway", Some("Retry-After: 30")),
+            Self::Refused(status) => {
+                let challenge = (status == 401).then_some("WWW-Authenticate: Basic realm=\"ocpp\"");
+                Away { code, refusal: Some(Refusal(status, reason(status), challenge)) }
+            }
+            Self::Unresolved | Self::Unreachable | Self::Resting | Self::Crowded => Away::busy(code),
+            Self::Tls | Self::Nonsense => Away::with(code, 502, "Bad Gateway"),
         }
     }
 
@@ -69,10 +103,18 @@ impl NoUpstream {
     pub fn code(self) -> &'static str {
         match self {
             Self::Refused(_) => "csms_refused",
+            Self::Unresolved => "csms_unresolved",
             Self::Unreachable => "csms_unreachable",
+            Self::Resting => "csms_resting",
+            Self::Crowded => "too_many_dials",
             Self::Tls => "csms_tls",
             Self::Nonsense => "csms_nonsense",
         }
+    }
+
+    /// Whether the central system is away for every station, and not for this one.
+    fn is_away(self) -> bool {
+        matches!(self, Self::Unresolved | Self::Unreachable | Self::Tls)
     }
 }
 
@@ -90,30 +132,37 @@ fn reason(status: u16) -> &'static str {
 }
 
 impl Upstream {
-    /// Dials the central system for a station.
-    ///
-    /// # Errors
-    /// [`NoUpstream`], which says what to answer the station.
-    pub async fn dial(
-        &self,
-        raw_id: &str,
-        authorization: Option<&[u8]>,
-        offer: &[Version],
-        nonce: [u8; 16],
-    ) -> Result<Dialled, NoUpstream> {
-        tokio::time::timeout(self.patience, self.handshake(raw_id, authorization, offer, nonce))
-            .await
-            .map_err(|_| NoUpstream::Unreachable)?
+    /// The upgrade request. Header names in canonical case: central systems have firmware's habits too.
+    fn request(&self, call: &Call<'_>, key: &str) -> Vec<u8> {
+        let default_port = if self.tls.is_some() { 443 } else { 80 };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = if self.port == default_port { String::new() } else { format!(":{}", self.port) };
+        let path = match (self.append_id, self.base.as_str()) {
+            (true, base) => format!("{base}/{}", call.raw_id),
+            (false, "") => "/".to_owned(),
+            (false, base) => base.to_owned(),
+        };
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+        )
+        .into_bytes();
+        if self.offers_versions {
+            let protocols = call.offer.iter().map(|v| v.subprotocol()).collect::<Vec<_>>().join(", ");
+            request.extend_from_slice(format!("Sec-WebSocket-Protocol: {protocols}\r\n").as_bytes());
+        }
+        if let Some(credentials) = call.authorization {
+            request.extend_from_slice(b"Authorization: ");
+            request.extend_from_slice(credentials);
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        request
     }
 
-    async fn handshake(
-        &self,
-        raw_id: &str,
-        authorization: Option<&[u8]>,
-        offer: &[Version],
-        nonce: [u8; 16],
-    ) -> Result<Dialled, NoUpstream> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|_| NoUpstream::Unreachable)?;
+    /// Connects to one of the addresses and shakes hands.
+    async fn connect(&self, addresses: &Addresses, call: &Call<'_>) -> Result<Dialled, NoUpstream> {
+        let places = addresses.of(&self.host, self.port).await.ok_or(NoUpstream::Unresolved)?;
+        let tcp = TcpStream::connect(places.as_slice()).await.map_err(|_| NoUpstream::Unreachable)?;
         // Frames are written whole; waiting for more would only add latency.
         let _ = tcp.set_nodelay(true);
         let mut socket = match &self.tls {
@@ -124,26 +173,11 @@ impl Upstream {
                 Socket::Tls(Box::new(tls.into()))
             }
         };
-        let key = STANDARD.encode(nonce);
-        let default_port = if self.tls.is_some() { 443 } else { 80 };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let port = if self.port == default_port { String::new() } else { format!(":{}", self.port) };
-        let protocols = offer.iter().map(|v| v.subprotocol()).collect::<Vec<_>>().join(", ");
-        let mut request = format!(
-            "GET {}/{raw_id} HTTP/1.1\r\nHost: {host}{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocols}\r\n",
-            self.base
-        )
-        .into_bytes();
-        if let Some(credentials) = authorization {
-            request.extend_from_slice(b"Authorization: ");
-            request.extend_from_slice(credentials);
-            request.extend_from_slice(b"\r\n");
-        }
-        request.extend_from_slice(b"\r\n");
+        let key = STANDARD.encode(call.nonce);
         let mut answer = Vec::with_capacity(512);
-        let end = exchange(&mut socket, &request, &mut answer).await?;
+        let end = exchange(&mut socket, &self.request(call, &key), &mut answer).await?;
         let rest = answer.split_off(end);
-        let version = read_answer(&answer, &key, offer)?;
+        let version = read_answer(&answer, &key, if self.offers_versions { call.offer } else { &[] })?;
         Ok(Dialled { socket, version, rest })
     }
 }
@@ -155,10 +189,11 @@ async fn exchange(socket: &mut Socket, request: &[u8], answer: &mut Vec<u8>) -> 
         if let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n") {
             return Ok(end + 4);
         }
-        if answer.len() > MAX_ANSWER {
+        let room = MAX_ANSWER - answer.len();
+        if room == 0 {
             return Err(NoUpstream::Nonsense);
         }
-        if socket.read_buf(answer).await.map_err(|_| NoUpstream::Unreachable)? == 0 {
+        if (&mut *socket).take(room as u64).read_buf(answer).await.map_err(|_| NoUpstream::Unreachable)? == 0 {
             return Err(if answer.is_empty() { NoUpstream::Unreachable } else { NoUpstream::Nonsense });
         }
     }

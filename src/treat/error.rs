@@ -66,7 +66,7 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
         // The caller chose this id itself; that it comes back must not tell it anything (I5).
         tally.exempt.push(id_place);
     }
-    Ok(Treated { verdict: Verdict::Kept, payload: 0..0, frame: Outgoing { text: out }, changed: !untouched, tally })
+    Ok(Treated { verdict: Verdict::Kept, payload: 0..0, frame: Outgoing { text: out, binary: None }, changed: !untouched, tally })
 }
 
 /// The error codes of OCPP-J 1.6 §4.2.3 and OCPP 2.1 Part 4 §4.3.

@@ -42,7 +42,7 @@ pub(crate) fn frame(
         out.push_str(&frame[copied..]);
     }
     let payload = head..out.len() - (frame.len() - end);
-    Ok(Treated { verdict, frame: Outgoing { text: out }, payload, changed: copied > 0, tally })
+    Ok(Treated { verdict, frame: Outgoing { text: out, binary: None }, payload, changed: copied > 0, tally })
 }
 
 /// A place to return to when what was written since turns out to be withheld.

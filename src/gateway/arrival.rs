@@ -1,0 +1,222 @@
+//! A station's way in: from an accepted socket, through its handshake and the central system's, to the place among the live connections
+//! from which it is relayed.
+//!
+//! Nobody is displaced by somebody who is not let in: a newcomer under an id that is connected already takes the place of the old
+//! connection only once the central system has accepted it. The old one is pinged first where its life matters:
+//! - the central system refuses the newcomer, as those do that allow one connection per id: if the old one is dead it is ended, and the
+//!   central system is asked once more;
+//! - the id has changed hands too often in the last minute (two stations with one id), or the configuration does not take the central
+//!   system's word: an old one that answers stays, and the newcomer is told when to come again.
+
+use super::admission::{Away, Seat};
+use super::handshake::{self, Offered, Request};
+use super::live::{Line, Place};
+use super::relay::{self, Hop, Traffic};
+use super::socket::Socket;
+use super::upstream::{Call, Dialled, NoUpstream};
+use super::{Ending, Gateway, chance};
+use crate::clock;
+use crate::metrics::ConnectionGauge;
+use crate::ocpp::Version;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// How long an old connection may take to end, so that the central system hears of its end before it hears from the new one.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// How a newcomer under a connected id shows that it may take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// The central system accepts it.
+    #[default]
+    Accepted,
+    /// The old connection does not answer a ping: where the central system lets anybody in.
+    Silent,
+}
+
+/// A station and the central system are both ready.
+struct Opened {
+    request: Request,
+    version: Version,
+    /// The subprotocol that the station is told, in its own spelling.
+    echoed: Option<String>,
+    csms: Dialled,
+    place: Place,
+}
+
+impl Gateway {
+    /// Serves an accepted connection until it ends.
+    pub(super) async fn arrive(self: Arc<Self>, socket: TcpStream, mut seat: Seat) {
+        let _ = socket.set_nodelay(true);
+        let mut socket = Socket::Plain(socket);
+        let mut drain = self.drain.subscribe();
+        // What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
+        let opening = Box::pin(async {
+            tokio::select! {
+                opened = self.open(&mut socket, &mut seat) => opened,
+                _ = drain.wait_for(|draining| *draining) => Err(Away::busy("draining")),
+            }
+        });
+        let opened = opening.await;
+        seat.shaken();
+        match opened {
+            Ok(Opened { request, version, echoed, csms, place }) => {
+                // The first byte of the upgrade is the last moment to be refused: from here on nothing interrupts it.
+                let accepting = handshake::accept(&mut socket, &request.key, echoed.as_deref());
+                if let Ok(Ok(())) = Box::pin(timeout(self.settings.handshake_patience, accepting)).await {
+                    self.run(socket, request, version, csms, place, &seat).await;
+                }
+            }
+            Err(away) => Box::pin(self.turn_away(&mut socket, seat.network, away)).await,
+        }
+    }
+
+    async fn open(&self, socket: &mut Socket, seat: &mut Seat) -> Result<Opened, Away> {
+        let request = handshake::read(socket, self.settings.handshake_patience, self.settings.paths).await?;
+        self.admission.shake(&request.station, seat.network, Instant::now())?;
+        if request.asked && request.offered.is_empty() {
+            self.tell(seat.network, &Away { code: "no_common_version", refusal: None });
+            let declining = handshake::decline(socket, &request.key);
+            let _ = timeout(self.settings.handshake_patience, declining).await;
+            return Err(Away::GONE);
+        }
+        // Here a station's own credentials are looked at, where that is this gateway's business.
+        let authenticated = false;
+        seat.shaken();
+        let offer = self.offer(&request);
+        // Whoever has gone by itself is not dialled for, and displaces nobody.
+        let old = self.live.of(&request.station);
+        let csms = tokio::select! {
+            dialled = self.reach(&request, &offer, old.as_deref(), authenticated) => dialled?,
+            () = socket.gone() => return Err(Away::GONE),
+        };
+        let chosen = if self.dialler.offers_versions() { csms.version } else { Some(offer[0]) };
+        // A central system that names no version speaks the one that was offered first.
+        let version = chosen.unwrap_or(offer[0]);
+        // In the station's own spelling; one that named none is named none, and neither is one whose central system named none.
+        let echoed = request.offered.iter().find(|offered| Some(offered.version) == chosen).map(|offered| offered.name.clone());
+        let place = self.live.enter(&request.station);
+        // Most central systems close the old one themselves when they accept the new one: that it is gone already changes nothing.
+        let gone_before = old.is_some_and(|old| old.leave(Ending::Displaced));
+        self.count_takeover(&request.station, place.took_over || gone_before);
+        if let Some(old) = &place.displaced {
+            old.ends(PARTING).await;
+        }
+        if self.is_draining() {
+            place.finish(Instant::now());
+        }
+        Ok(Opened { request, version, echoed, csms, place })
+    }
+
+    fn count_takeover(&self, station: &str, took_over: bool) {
+        if took_over {
+            self.metrics.displaced();
+            self.admission.took_over(station, Instant::now());
+        }
+    }
+
+    /// The versions to offer for a station, the best first: its own list; what is configured for it if it has none.
+    fn offer(&self, request: &Request) -> Vec<Version> {
+        let usual = self.settings.version_of(&request.station);
+        let mut offer: Vec<_> = request.offered.iter().map(|Offered { version, .. }| *version).collect();
+        if offer.is_empty() {
+            offer.push(usual);
+        } else if !self.dialler.offers_versions()
+            && let Some(at) = offer.iter().position(|version| *version == usual)
+        {
+            // The choice is ours: what is configured, if the station speaks it.
+            offer.swap(0, at);
+        }
+        offer
+    }
+
+    /// Dials the central system for a station, with regard to an older connection of the same one.
+    async fn reach(&self, request: &Request, offer: &[Version], old: Option<&Line>, authenticated: bool) -> Result<Dialled, Away> {
+        let dial = async || {
+            let nonce = chance::bytes().ok_or(Away::busy("no_random_bytes"))?;
+            let call = Call { raw_id: &request.raw_id, authorization: request.authorization.as_deref(), offer, nonce };
+            Ok::<_, Away>(self.dialler.dial(&call).await)
+        };
+        let Some(old) = old else { return dial().await?.map_err(NoUpstream::away) };
+        let flapping = !self.admission.may_take_over(&request.station, Instant::now());
+        let patience = self.settings.probe_patience;
+        if flapping || (self.settings.takeover == Takeover::Silent && !authenticated) {
+            if old.answers(patience).await {
+                return Err(Away::with(if flapping { "flapping" } else { "still_connected" }, 429, "Too Many Requests"));
+            }
+            old.leave(Ending::StationSilent);
+            old.ends(PARTING).await;
+        } else if authenticated {
+            // It is who it says: the old one goes first, so that the central system never sees two.
+            self.count_takeover(&request.station, old.leave(Ending::Displaced));
+            old.ends(PARTING).await;
+        }
+        match dial().await? {
+            // 401 is about the credentials, 404 about the id: no older connection is in the way.
+            Err(NoUpstream::Refused(status)) if ![401, 404].contains(&status) && !old.has_ended() => {
+                if old.answers(patience).await {
+                    return Err(NoUpstream::Refused(status).away());
+                }
+                old.leave(Ending::StationSilent);
+                old.ends(PARTING).await;
+                dial().await?.map_err(NoUpstream::away)
+            }
+            dialled => dialled.map_err(NoUpstream::away),
+        }
+    }
+
+    /// Relays until the connection ends. Of the request only the name and what came behind it stay: the rest has credentials.
+    fn run<'a>(
+        &'a self,
+        socket: Socket,
+        request: Request,
+        version: Version,
+        csms: Dialled,
+        place: Place,
+        seat: &'a Seat,
+    ) -> impl Future<Output = ()> + Send + 'a {
+        let (name, rest) = (request.station.into_boxed_str(), request.rest);
+        let (upward, early) = (csms.socket, csms.rest);
+        async move {
+            let number = place.number();
+            let _gauge = ConnectionGauge::new(&self.metrics, version);
+            // The station's id and its address never stand together in a log (R80): the connection has a number.
+            tracing::info!(connection = number, network = %seat.network, version = version.number(), "connection opened");
+            let began = clock::now();
+            let station = Hop::server(socket, rest, self.settings.max_frame);
+            let csms = Hop::client(upward, early, self.settings.max_frame);
+            let (ending, traffic) = relay::run(self, version, &name, station, csms, &place).await;
+            drop(place);
+            self.metrics.ended(ending);
+            let Traffic { frames, bytes } = traffic;
+            tracing::info!(
+                connection = number,
+                ending = ending.code(),
+                frames_from_station = frames[0],
+                frames_from_csms = frames[1],
+                bytes_from_station = bytes[0],
+                bytes_from_csms = bytes[1],
+                milliseconds = clock::now().0 - began.0,
+                "connection ended"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It stays for as long as the connection: what grows here grows a hundred thousand times.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        fn size<T>(_: impl FnOnce(Arc<Gateway>, TcpStream, Seat) -> T) -> usize {
+            size_of::<T>()
+        }
+        let bytes = size(Gateway::arrive);
+        println!("task {bytes}");
+        assert!(bytes <= 3072, "{bytes}");
+    }
+}
