@@ -1,5 +1,8 @@
 //! The door: accepts stations, dials the central system for each, and relays between the two.
 
+mod authenticate;
+pub mod credentials;
+mod guard;
 pub mod handshake;
 mod live;
 mod relay;
@@ -11,6 +14,9 @@ use crate::custody::Custody;
 use crate::metrics::{ConnectionGauge, Metrics};
 use crate::ocpp::{Side, Version};
 use crate::policy::Rules;
+pub use authenticate::{Entrance, Profile};
+pub use guard::Guard;
+use guard::Refused;
 use handshake::Refusal;
 use live::{Live, Place};
 use relay::{Hop, Traffic};
@@ -20,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 use upstream::{Dialled, Upstream};
 
 /// Why a connection ended. A closed list: it goes into logs and metrics.
@@ -113,6 +120,8 @@ pub struct Gateway {
     pub custody: Arc<Custody>,
     /// Where stations go on to.
     pub upstream: Upstream,
+    /// TLS, and how stations prove who they are.
+    pub entrance: Entrance,
     /// Times and bounds.
     pub settings: Settings,
     /// Counters.
@@ -124,9 +133,26 @@ pub struct Gateway {
 
 impl Gateway {
     /// Puts the parts together. Nothing is bound yet.
-    pub fn new(rules: Arc<Rules>, custody: Arc<Custody>, upstream: Upstream, settings: Settings, metrics: Metrics) -> Arc<Self> {
+    pub fn new(
+        rules: Arc<Rules>,
+        custody: Arc<Custody>,
+        upstream: Upstream,
+        entrance: Entrance,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         let connections = Arc::new(Semaphore::new(settings.max_connections));
-        Arc::new(Self { rules, custody, upstream, settings, metrics, drain: watch::Sender::new(false), connections, live: Live::default() })
+        Arc::new(Self {
+            rules,
+            custody,
+            upstream,
+            entrance,
+            settings,
+            metrics,
+            drain: watch::Sender::new(false),
+            connections,
+            live: Live::default(),
+        })
     }
 
     /// Whether the gateway is stopping.
@@ -140,8 +166,8 @@ impl Gateway {
     }
 
     /// Accepts stations until `stop` is done, then closes all connections with 1001 and returns when they are gone or the drain limit
-    /// has passed.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    /// has passed. `secure` says that this listener speaks TLS; several listeners may be served at a time.
+    pub async fn serve(self: &Arc<Self>, listener: TcpListener, secure: bool, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -151,7 +177,7 @@ impl Gateway {
             match accepted {
                 Ok((socket, peer)) => {
                     let gateway = Arc::clone(self);
-                    tokio::spawn(async move { gateway.station(socket, peer).await });
+                    tokio::spawn(async move { gateway.station(socket, peer, secure).await });
                 }
                 Err(_) => {
                     // Out of file descriptors, most likely: let some connections end before the next try.
@@ -166,19 +192,34 @@ impl Gateway {
         let _ = tokio::time::timeout(self.settings.drain_limit, self.connections.acquire_many(all)).await;
     }
 
-    async fn station(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+    async fn station(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, secure: bool) {
         let network = network(peer.ip());
         let _ = socket.set_nodelay(true);
-        let mut socket = Socket::Plain(socket);
         let Ok(_permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.turn_away(&mut socket, &network, "too_many_connections", Refusal(503, "Service Unavailable", Some("Retry-After: 30")))
-                .await;
-            return;
+            let (full, code) = (Refusal(503, "Service Unavailable", Some("Retry-After: 30")), "too_many_connections");
+            // Nobody shakes hands with a crowd: a station that waits for TLS sees the connection end.
+            return if secure {
+                self.refused(&network, code)
+            } else {
+                self.turn_away(&mut Socket::Plain(socket), &network, code, full).await
+            };
         };
-        let request = match handshake::read(&mut socket, self.settings.handshake_patience).await {
+        // One deadline for both handshakes.
+        let deadline = Instant::now() + self.settings.handshake_patience;
+        let (mut socket, channel) = match self.entrance.secure(socket, secure, self.settings.handshake_patience).await {
+            Ok(secured) => secured,
+            Err(trouble) => return self.refused(&network, trouble.code()),
+        };
+        self.metrics.shaken(channel.tls);
+        let mut request = match handshake::read(&mut socket, deadline.saturating_duration_since(Instant::now())).await {
             Ok(request) => request,
             Err(Some(refusal)) => return self.turn_away(&mut socket, &network, "bad_handshake", refusal).await,
             Err(None) => return,
+        };
+        let authenticated = timeout_at(deadline, self.entrance.authenticate(&mut request, &channel, &network)).await;
+        let authorization = match authenticated.unwrap_or(Err(guard::SLOW)) {
+            Ok(authorization) => authorization,
+            Err(Refused(code, refusal)) => return self.turn_away(&mut socket, &network, code, refusal).await,
         };
         let mut nonce = [0; 16];
         if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce).is_err() {
@@ -188,7 +229,7 @@ impl Gateway {
         }
         let silent_on_version = request.offered.is_empty();
         let offer = if silent_on_version { vec![self.settings.default_version] } else { request.offered };
-        let dialled = self.upstream.dial(&request.raw_id, request.authorization.as_deref(), &offer, nonce).await;
+        let dialled = self.upstream.dial(&request.raw_id, authorization.as_deref(), &offer, nonce).await;
         let Dialled { socket: csms, version: chosen, rest } = match dialled {
             Ok(dialled) => dialled,
             Err(no) => return self.turn_away(&mut socket, &network, no.code(), no.refusal()).await,
@@ -223,6 +264,12 @@ impl Gateway {
             milliseconds = clock::now().0 - began.0,
             "connection ended"
         );
+    }
+
+    /// Counts a connection that ended before there was anybody to answer.
+    fn refused(&self, network: &str, code: &'static str) {
+        self.metrics.turned_away(code);
+        tracing::info!(network, reason = code, "connection refused");
     }
 
     async fn turn_away(&self, socket: &mut Socket, network: &str, code: &'static str, refusal: Refusal) {

@@ -5,6 +5,7 @@
 use super::handshake::Refusal;
 use super::socket::Socket;
 use crate::ocpp::Version;
+use crate::reload::Watched;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
@@ -27,7 +28,9 @@ pub struct Upstream {
     /// Path without a slash at its end; `/<id>` is added.
     pub base: String,
     /// TLS settings for `wss`; `None` for `ws`.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<Arc<Watched<Arc<rustls::ClientConfig>>>>,
+    /// The name that its certificate must have, if it is not `host`.
+    pub server_name: Option<String>,
     /// How long dialling and the handshake may take together.
     pub patience: Duration,
 }
@@ -119,8 +122,9 @@ impl Upstream {
         let mut socket = match &self.tls {
             None => Socket::Plain(tcp),
             Some(config) => {
-                let name = ServerName::try_from(self.host.clone()).map_err(|_| NoUpstream::Tls)?;
-                let tls = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|_| NoUpstream::Tls)?;
+                let name = self.server_name.as_ref().unwrap_or(&self.host);
+                let name = ServerName::try_from(name.clone()).map_err(|_| NoUpstream::Tls)?;
+                let tls = TlsConnector::from(Arc::clone(&*config.get())).connect(name, tcp).await.map_err(|_| NoUpstream::Tls)?;
                 Socket::Tls(Box::new(tls.into()))
             }
         };
