@@ -62,6 +62,59 @@ async fn guessing_is_stopped_before_the_csms_hears_of_it_and_the_station_is_not_
     assert!(gateway.refused("too_many_wrong_passwords") >= 4 && gateway.refused("unknown_station") >= 5);
 }
 
+/// A storm after a start: hundreds of stations whose passwords were never seen come at once, and come again when they are told to. Those
+/// that are connected go on meanwhile, all get in, and the next storm costs next to nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_12_a_storm_of_stations_does_not_bring_the_gateway_to_its_knees() {
+    const STATIONS: usize = 500;
+    let (folder, csms) = (Folder::new(), Csms::start(None).await);
+    // The same salt for all only saves the test the time to make them. Without optimisation a round takes fifteen times as long.
+    let hash = hash(NEW);
+    let rows: String = (0..=STATIONS).map(|number| format!("CS-{number},{hash}\n")).collect();
+    let register = folder.write("stations.csv", &format!("station,hash\n{rows}"));
+    let settings = vec![("stations.passwords_file", register), ("stations.handshake_seconds", "20".to_owned())];
+    let gateway = Gateway::start(folder, &csms, settings).await;
+    let address = gateway.address();
+    let mut talk = knock(address, None, "CS-0", Some(&basic("CS-0", NEW))).await.talk().await;
+    let storm = || {
+        let stations: Vec<_> = (1..=STATIONS)
+            .map(|number| {
+                tokio::spawn(async move {
+                    let id = format!("CS-{number}");
+                    let mut sent_away = 0;
+                    loop {
+                        match knock(address, None, &id, Some(&basic(&id, NEW))).await.status() {
+                            101 => return sent_away,
+                            503 => sent_away += 1,
+                            other => panic!("{id} was answered {other}"),
+                        }
+                        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                    }
+                })
+            })
+            .collect();
+        async move {
+            let mut sent_away = 0;
+            for station in stations {
+                sent_away += station.await.unwrap();
+            }
+            sent_away
+        }
+    };
+    let began = std::time::Instant::now();
+    let first = tokio::spawn(storm());
+    while !first.is_finished() {
+        // Within the patience of a call: those that are connected are served.
+        talk.heartbeat().await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let (cold, sent_away) = (began.elapsed(), first.await.unwrap());
+    let began = std::time::Instant::now();
+    assert_eq!(storm().await, 0, "nobody whose password is known waits for a thread");
+    println!("{STATIONS} stations: {cold:?} with {sent_away} sent away for a while, then {:?}", began.elapsed());
+    talk.heartbeat().await;
+}
+
 /// With one password for all stations, each is still named by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_central_system_gets_the_gateways_own_password() {

@@ -357,7 +357,9 @@ async fn converse(mut stream: Box<dyn Stream>, heads: Arc<Mutex<Vec<String>>>) {
     let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap().to_owned();
     heads.lock().unwrap().push(request);
     let accept = derive_accept_key(key.as_bytes());
-    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n");
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+    );
     stream.write_all(answer.as_bytes()).await.unwrap();
     stream.flush().await.unwrap();
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
