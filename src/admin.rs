@@ -1,5 +1,9 @@
 //! What an operator's tools read: health, readiness and metrics. Says nothing about a person or a single station.
 
+mod listener;
+
+use crate::reload::Watched;
+use crate::tls::Server;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -7,6 +11,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 
 /// What the pages ask the running gateway.
 pub trait Condition: Send + Sync + 'static {
@@ -29,6 +34,16 @@ pub fn router(condition: Arc<dyn Condition>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(condition)
+}
+
+/// Serves the pages, over TLS if there is any, for ever.
+pub async fn serve(listener: TcpListener, tls: Option<Arc<Watched<Server>>>, condition: Arc<dyn Condition>) {
+    let pages = router(condition);
+    // Neither returns before it is dropped.
+    let _ = match tls {
+        Some(tls) => axum::serve(listener::Secure::new(listener, tls), pages).await,
+        None => axum::serve(listener, pages).await,
+    };
 }
 
 async fn health(State(condition): State<Arc<dyn Condition>>) -> Response {

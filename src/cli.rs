@@ -3,6 +3,7 @@
 mod cdr;
 mod emsp;
 mod ocpi;
+mod stations;
 
 use crate::clock;
 use crate::config::{Config, Flags};
@@ -78,6 +79,9 @@ enum Command {
         #[command(subcommand)]
         action: ocpi::Action,
     },
+    /// Hash the passwords that stations connect with.
+    #[command(subcommand)]
+    Stations(stations::Stations),
     /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked and each was billed once.
@@ -200,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Emsp(command) => emsp::run(command),
         Command::Ocpi { options, action } => ocpi::run(options, action),
+        Command::Stations(command) => stations::run(&command),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)
@@ -207,8 +212,11 @@ pub fn main() -> ExitCode {
 
 fn check(options: Options) -> Result<(), ExitCode> {
     let config = options.config()?;
-    crate::serve::Ready::read(&config).map_err(|mistakes| told(&mistakes))?;
+    let ready = crate::serve::Ready::read(&config).map_err(|mistakes| told(&mistakes))?;
     print("the configuration is fine\n");
+    for line in ready.report(&config) {
+        print(&format!("{line}\n"));
+    }
     if config.allow_plaintext {
         print("note: allow_plaintext is set, which is reported as non-compliant\n");
     }
@@ -241,7 +249,7 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
                 ExitCode::from(FAILED)
             }
         })?;
-        stop_signal().await;
+        signals(&serving).await;
         tracing::info!("stopping");
         tokio::select! {
             () = serving.stop() => tracing::info!("stopped"),
@@ -252,19 +260,37 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
     })
 }
 
-/// Returns when the process is asked to stop.
-async fn stop_signal() {
+/// Reads files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM, SIGINT).
+async fn signals(serving: &Serving) {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::hangup()).ok());
+    loop {
+        tokio::select! {
+            Some(()) = next(&mut terminate) => return,
+            _ = tokio::signal::ctrl_c() => return,
+            Some(()) = next(&mut hang_up) => {
+                tracing::info!("reading files again");
+                serving.reload().await;
             }
         }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
+    }
+}
+
+/// Returns when the process is asked to stop (SIGTERM, SIGINT).
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    tokio::select! {
+        Some(()) = next(&mut terminate) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// The next signal of a kind; never, if the system does not give any.
+async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@ mod emsp;
 pub mod file;
 mod frames;
 mod limits;
+mod tls;
 
 use crate::gateway::handshake::Paths;
 use crate::gateway::{Settings, Takeover};
@@ -12,11 +13,13 @@ use crate::ocpp::Version;
 use crate::policy::Namespace;
 use crate::pseudonym::Alphabet;
 use crate::recipient::{Party, Recipients};
+use crate::tls::ClientFiles;
 pub use emsp::{EmspConfig, TokenForm};
 use file::Reader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use tls::{IdentityConfig, TlsConfig};
 
 /// The bytes of an OCPP frame that may be allowed at most, whatever the file says.
 const MOST_FRAME_BYTES: u64 = 16 << 20;
@@ -42,8 +45,10 @@ pub struct UpstreamConfig {
     pub append_id: bool,
     /// Whether versions are offered there.
     pub offers_versions: bool,
-    /// A file of CA certificates to trust beside the machine's own.
-    pub ca_file: Option<PathBuf>,
+    /// CA certificates to trust beside the machine's own, and our own certificate.
+    pub files: ClientFiles,
+    /// The name that its certificate must have, if it is not the host's.
+    pub server_name: Option<String>,
     /// How long dialling and the handshake may take.
     pub patience: Duration,
 }
@@ -78,6 +83,8 @@ pub struct OcpiConfig {
     pub listen: SocketAddr,
     /// The URL under which they reach it, without a slash at its end.
     pub url: String,
+    /// TLS is spoken there, with the certificates of `[tls]`.
+    pub tls: bool,
     /// The central system's own OCPI: its versions URL and the file of the token it is called with.
     pub csms: Option<(String, PathBuf)>,
     /// The party that we are there: the charge-point operator.
@@ -111,6 +118,10 @@ pub struct Config {
     pub alphabet: Alphabet,
     /// Times and bounds of the station side.
     pub stations: Settings,
+    /// TLS where we listen.
+    pub tls: Option<TlsConfig>,
+    /// How stations prove who they are.
+    pub identity: IdentityConfig,
     /// Days that billing facts are kept.
     pub journal_days: u64,
     /// Billing; `None` where no site register is named.
@@ -211,17 +222,27 @@ impl Config {
         }
         let journal_days = reader.number("journal.keep_days", 400, 1, 4000);
         let billing = billing(&mut reader);
+        let tls = tls::tls(&mut reader);
         let ocpi = ocpi(&mut reader, allow_plaintext);
+        if tls.is_none() && ocpi.as_ref().is_some_and(|ocpi| ocpi.tls) {
+            reader.mistake("ocpi.tls", "needs tls.certificates beside it");
+        }
         let emsps = emsp::read(&mut reader, allow_plaintext);
         let log_json = reader.choice("log.format", &["json", "text"]) == 0;
         let levels = [tracing::Level::INFO, tracing::Level::ERROR, tracing::Level::WARN, tracing::Level::DEBUG];
         let log_level = levels[reader.choice("log.level", &["info", "error", "warn", "debug"])];
-        let surface = ocpi.as_ref().map(|ocpi| ("ocpi.listen", ocpi.listen));
-        for (key, address) in [("listen", listen), ("admin", admin)].into_iter().chain(surface) {
-            if !address.ip().is_loopback() && !allow_plaintext {
-                reader.mistake(key, "is beyond loopback, where plain text is not allowed; set allow_plaintext = true behind a TLS terminator, and know that it is reported as non-compliant");
+        // With a listener of its own for TLS, the other one is plain.
+        let plain = tls.as_ref().is_none_or(|tls| tls.listen.is_some());
+        let surface = ocpi.as_ref().map(|ocpi| ("ocpi.listen", ocpi.listen, !ocpi.tls));
+        let pages = ("admin", admin, !tls.as_ref().is_some_and(|tls| tls.admin));
+        for (key, address, plain) in [("listen", listen, plain), pages].into_iter().chain(surface) {
+            if plain && !address.ip().is_loopback() && !allow_plaintext {
+                reader.mistake(key, "is beyond loopback, where plain text is not allowed; use TLS ([tls]), or set allow_plaintext = true behind a TLS terminator, and know that it is reported as non-compliant");
             }
         }
+        let beside = tls.as_ref().and_then(|tls| tls.listen);
+        let loopback = [Some(listen), beside].into_iter().flatten().all(|address| address.ip().is_loopback());
+        let identity = tls::identity(&mut reader, tls.as_ref(), plain, loopback, allow_plaintext);
         reader.finish()?;
         Ok(Self {
             listen,
@@ -235,6 +256,8 @@ impl Config {
             namespaces,
             alphabet,
             stations,
+            tls,
+            identity,
             journal_days,
             billing,
             ocpi,
@@ -311,13 +334,14 @@ fn ocpi(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<OcpiConfig> {
     }
     reader.text("ocpi.listen", None)?;
     let listen = reader.address("ocpi.listen", "127.0.0.1:9300");
-    let url = url.unwrap_or_else(|| format!("http://{listen}/ocpi"));
+    let tls = reader.flag("ocpi.tls", false);
+    let url = url.unwrap_or_else(|| format!("{}://{listen}/ocpi", if tls { "https" } else { "http" }));
     let party = reader.text("cpo.party", None);
     let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
     if party.is_none() {
         reader.mistake("ocpi.listen", "needs cpo.party beside it");
     }
-    Some(OcpiConfig { listen, url, csms: csms_url.zip(csms_token), cpo: Party::parse(&party?)?, name })
+    Some(OcpiConfig { listen, url, tls, csms: csms_url.zip(csms_token), cpo: Party::parse(&party?)?, name })
 }
 
 /// An `https://` address, or `http://` where that is allowed, without a slash at its end.
@@ -354,7 +378,20 @@ fn upstream(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<UpstreamCo
     let patience = Duration::from_secs(reader.number("upstream.timeout_seconds", 15, 1, 120));
     let append_id = reader.flag("upstream.append_id", true);
     let offers_versions = reader.choice("upstream.subprotocol", &["offer", "none"]) == 0;
+    let (certificate, own_key) = (reader.text("upstream.certificate", None), reader.text("upstream.key", None));
+    if certificate.is_some() != own_key.is_some() {
+        reader.mistake("upstream.certificate", "and upstream.key go together");
+    }
+    let shown = certificate.is_some();
+    let files = ClientFiles { ca_file, identity: certificate.zip(own_key).map(|(chain, key)| (chain.into(), key.into())) };
+    let server_name = reader.text("upstream.server_name", None);
+    if server_name.as_ref().is_some_and(|name| rustls::pki_types::ServerName::try_from(name.as_str()).is_err()) {
+        reader.mistake("upstream.server_name", "is no host name");
+    }
     let url = reader.text("upstream.url", None)?;
+    if shown && url.starts_with("ws://") {
+        reader.mistake("upstream.certificate", "is of no use without TLS: upstream.url must begin with wss://");
+    }
     let mut wrong = |why: &str| {
         reader.mistake("upstream.url", why);
         None
@@ -390,7 +427,7 @@ fn upstream(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<UpstreamCo
         );
     }
     let base = path.trim_end_matches('/').to_owned();
-    Some(UpstreamConfig { tls, host: host.to_owned(), port, base, append_id, offers_versions, ca_file, patience })
+    Some(UpstreamConfig { tls, host: host.to_owned(), port, base, append_id, offers_versions, files, server_name, patience })
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 mod admission;
 mod arrival;
+mod authenticate;
 mod bucket;
 mod chance;
+pub mod credentials;
+mod guard;
 pub mod handshake;
 mod live;
 mod machine;
@@ -20,7 +23,9 @@ use crate::session::Bounds;
 use admission::Admission;
 pub use admission::{Away, Limits};
 pub use arrival::Takeover;
+pub use authenticate::{Entrance, Profile};
 use bucket::{Bucket, Rate};
+pub use guard::Guard;
 use live::Live;
 pub use network::{Network, Range};
 use socket::Socket;
@@ -163,6 +168,8 @@ pub struct Gateway {
     pub settings: Settings,
     /// Counters.
     pub metrics: Metrics,
+    /// TLS, and how stations prove who they are.
+    pub entrance: Entrance,
     /// Where stations go on to.
     dialler: Dialler,
     admission: Admission,
@@ -175,10 +182,18 @@ pub struct Gateway {
 
 impl Gateway {
     /// Puts the parts together. Nothing is bound yet.
-    pub fn new(rules: Arc<Rules>, custody: Arc<Custody>, upstream: Upstream, settings: Settings, metrics: Metrics) -> Arc<Self> {
+    pub fn new(
+        rules: Arc<Rules>,
+        custody: Arc<Custody>,
+        upstream: Upstream,
+        entrance: Entrance,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         Arc::new(Self {
             rules,
             custody,
+            entrance,
             dialler: Dialler::new(upstream, settings.limits.dials),
             admission: Admission::new(&settings),
             settings,
@@ -202,8 +217,8 @@ impl Gateway {
     }
 
     /// Accepts stations until `stop` is done, then ends all connections with 1001, one after the other, and returns when they are gone or
-    /// the drain limit has passed.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    /// the drain limit has passed. `secure` says that this listener speaks TLS; several listeners may be served at a time.
+    pub async fn serve(self: &Arc<Self>, listener: TcpListener, secure: bool, stop: impl Future<Output = ()>) {
         if let Some(most) = self.admission.cut_by_descriptors() {
             tracing::warn!(
                 connections = most,
@@ -226,8 +241,10 @@ impl Gateway {
             match accepted {
                 Ok((socket, peer)) => match self.admission.admit(peer.ip(), Instant::now()) {
                     Ok(seat) => {
-                        tokio::spawn(Arc::clone(self).arrive(socket, seat));
+                        tokio::spawn(Arc::clone(self).arrive(socket, secure, seat));
                     }
+                    // Nobody shakes hands with a crowd: a station that waits for TLS sees the connection end.
+                    Err(away) if secure => self.tell(Network::of(peer.ip()), &away),
                     Err(away) => self.shed(socket, Network::of(peer.ip()), away),
                 },
                 // It went before it was let in; there may be many of those.

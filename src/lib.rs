@@ -31,7 +31,8 @@
 //!
 //! Pure, lowest first: [`websocket`] (the framing, which knows of nothing else here), [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
 //! [`charging`], [`cdr`].
-//! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
+//! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one),
+//! [`reload`] (files that are read again), [`tls`], [`gateway`],
 //! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
 //! cargo feature of its name, `demo`: a small world to run it in.
@@ -59,11 +60,13 @@ pub mod ocpp;
 pub mod policy;
 pub mod pseudonym;
 pub mod recipient;
+pub mod reload;
 pub mod seal;
 pub mod secret;
 pub mod serve;
 pub mod session;
 pub mod store;
+pub mod tls;
 pub mod treat;
 pub mod vault;
 pub mod websocket;

@@ -115,6 +115,25 @@ impl Metrics {
         counter!("ocpi_connections_refused_total").increment(1);
     }
 
+    /// Files were read again, or could not be used.
+    pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {
+        counter!("sluis_reloads_total", "what" => what, "outcome" => outcome).increment(1);
+    }
+
+    /// A station has shaken hands over TLS: of what version, and whether it resumed a session.
+    pub(crate) fn shaken(&self, tls: Option<(&'static str, bool)>) {
+        if let Some((version, resumed)) = tls {
+            counter!("ocpp_tls_handshakes_total", "version" => version, "resumed" => if resumed { "yes" } else { "no" }).increment(1);
+        }
+    }
+
+    /// When the first of our certificates ends, in seconds since 1970.
+    pub(crate) fn certificate_ends(&self, ends: Option<crate::clock::Timestamp>) {
+        if let Some(ends) = ends {
+            gauge!("sluis_tls_certificate_expiry_seconds").set(ends.seconds() as f64);
+        }
+    }
+
     /// What the store holds.
     pub(crate) fn store(&self, vault_records: u64, journal_rows: u64, in_trouble: bool) {
         gauge!("sluis_vault_records").set(vault_records as f64);

@@ -287,6 +287,19 @@ impl Rules {
         rules
     }
 
+    /// Keeps the central system from changing the passwords that stations connect with: for a gateway that checks them itself, and would
+    /// lock out a station whose password was changed behind its back. Such an order is refused, as one for any setting that may not be set.
+    pub fn keep_station_passwords(&mut self) {
+        let names = ["authorizationkey", "basicauthpassword"];
+        for table in self.components.values_mut().chain([&mut self.keys]) {
+            for name in names {
+                if let Some(rule) = table.get_mut(name) {
+                    rule.settable = false;
+                }
+            }
+        }
+    }
+
     /// The plan of a version.
     pub fn plan(&self, version: Version) -> &Plan {
         &self.plans[version as usize]

@@ -8,29 +8,33 @@ use crate::clock;
 use crate::config::{Config, EmspConfig, UpstreamConfig};
 use crate::custody::{Custody, Notice, OpenError, Opening, Role};
 use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
-use crate::gateway::Gateway;
+use crate::gateway::credentials::{Outbound, Passwords};
 use crate::gateway::upstream::Upstream;
+use crate::gateway::{Entrance, Gateway, Guard, Profile};
 use crate::metrics::Metrics;
 use crate::ocpi::client::{Authorization, Client, Trouble};
 use crate::ocpi::directory::Directory;
 use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
+use crate::reload::{Reload, Reloaded, Watched};
 use crate::store::{Op, Store, StoreError};
+use crate::tls::{self, ClientFiles, Server, Tickets};
 use crate::vault::tokens::EmspToken;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Connections that wait to be accepted: a storm of stations that come back at once must not be lost in the kernel.
 const BACKLOG: u32 = 4096;
+/// How often files that may change are looked at.
+const LOOK: Duration = Duration::from_secs(10);
 /// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
 /// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
@@ -57,6 +61,8 @@ pub enum StartError {
 pub struct Serving {
     /// Where stations connect.
     pub listen: SocketAddr,
+    /// Where they connect with TLS, if that is another place.
+    pub secure: Option<SocketAddr>,
     /// Where health and metrics are.
     pub admin: SocketAddr,
     /// The gateway itself.
@@ -65,7 +71,8 @@ pub struct Serving {
     pub ocpi: Option<SocketAddr>,
     delivering: Option<Delivering>,
     surface: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    stop: Option<oneshot::Sender<()>>,
+    reloads: Arc<[Arc<dyn Reload>]>,
+    stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
@@ -76,8 +83,13 @@ impl Serving {
     /// # Errors
     /// [`StartError`]; nothing is left bound or locked.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
-        let Ready { upstream, desk } = Ready::read(config).map_err(StartError::Config)?;
+        let mut rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
+        if config.identity.keeps_passwords() {
+            rules.keep_station_passwords();
+        }
+        let ready = Ready::read(config).map_err(StartError::Config)?;
+        let reloads: Arc<[Arc<dyn Reload>]> = ready.reloads().into();
+        let Ready { upstream, desk, entrance } = ready;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
@@ -98,6 +110,12 @@ impl Serving {
         let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;
         let surface = Surface::open(config, Arc::clone(&custody), client, errands, metrics.clone()).map_err(StartError::Config)?;
         let listener = bind("listen", config.listen).await?;
+        let secure_address = config.tls.as_ref().and_then(|tls| tls.listen);
+        let secure_listener = match secure_address {
+            Some(address) => Some(bind("tls.listen", address).await?),
+            None => None,
+        };
+        let secure = secure_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let admin_listener = bind("admin", config.admin).await?;
         let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let (listen, admin) = (address(&listener, config.listen), address(&admin_listener, config.admin));
@@ -124,7 +142,10 @@ impl Serving {
                 Notice::FirstEpoch => tracing::info!("the first epoch has begun"),
             }
         }
-        let gateway = Gateway::new(Arc::new(rules), custody, upstream, config.stations.clone(), metrics);
+        let gateway = Gateway::new(Arc::new(rules), custody, upstream, entrance, config.stations.clone(), metrics);
+        for reservation in gateway.entrance.reservations() {
+            tracing::warn!(reason = reservation, "look after the certificates");
+        }
         let billing = desk.zip(config.billing.as_ref()).map(|(desk, config)| Billing {
             desk: Arc::new(desk),
             custody: Arc::clone(&gateway.custody),
@@ -139,34 +160,46 @@ impl Serving {
         let delivering = delivery.map(|delivery| delivery.start());
         let surface = surface.map(|(surface, listener)| {
             let (stop, stopped) = oneshot::channel::<()>();
-            let serving = Arc::new(surface).serve(listener, async {
+            let tls = gateway.entrance.tls.clone().filter(|_| config.ocpi.as_ref().is_some_and(|ocpi| ocpi.tls));
+            let serving = Arc::new(surface).serve(listener, tls, async {
                 let _ = stopped.await;
             });
             (stop, tokio::spawn(serving))
         });
-        let pages = tokio::spawn(async move {
-            let _ = axum::serve(admin_listener, admin::router(condition)).await;
-        });
+        let admin_tls = gateway.entrance.tls.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.admin));
+        let pages = tokio::spawn(admin::serve(admin_listener, admin_tls, condition));
         let days = Days { journal: config.journal_days, billing: config.billing.as_ref().map(|billing| billing.keep_days) };
         let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), days, pulse));
+        let watching = tokio::spawn(watch_files(Arc::clone(&reloads), gateway.metrics.clone()));
         let billing = billing.map(|billing| tokio::spawn(billing.run()));
-        let (stop, stopped) = oneshot::channel();
-        let door = Arc::clone(&gateway);
-        let serving = tokio::spawn(async move {
-            door.serve(listener, async {
-                let _ = stopped.await;
-            })
-            .await;
-        });
-        let others = [pages, upkeep].into_iter().chain(billing).collect();
-        Ok(Self { listen, admin, gateway, ocpi, delivering, surface, stop: Some(stop), serving, others })
+        let (stop, stopped) = watch::channel(false);
+        // With a listener of its own for TLS, the other one is plain.
+        let first = config.tls.is_some() && secure_listener.is_none();
+        let doors =
+            [Some((listener, first)), secure_listener.map(|listener| (listener, true))].into_iter().flatten().map(|(listener, secure)| {
+                let (door, mut stopped) = (Arc::clone(&gateway), stopped.clone());
+                async move {
+                    door.serve(listener, secure, async {
+                        let _ = stopped.wait_for(|stopped| *stopped).await;
+                    })
+                    .await;
+                }
+            });
+        let doors = futures_util::future::join_all(doors);
+        let serving = tokio::spawn(async move { drop(doors.await) });
+        let others = [pages, upkeep, watching].into_iter().chain(billing).collect();
+        Ok(Self { listen, secure, admin, gateway, ocpi, delivering, surface, reloads, stop, serving, others })
+    }
+
+    /// Reads certificates, revocation lists and passwords again, whether or not their files seem to have changed. What cannot be used
+    /// is told in the log, and what was read before stays; connections stay in any case.
+    pub async fn reload(&self) {
+        refresh(&self.reloads, &self.gateway.metrics, true).await;
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
     pub async fn stop(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+        self.stop.send_replace(true);
         let limit = self.gateway.settings.drain_limit;
         let delivered = async {
             if let Some(delivering) = self.delivering.take() {
@@ -211,22 +244,134 @@ pub struct Ready {
     pub upstream: Upstream,
     /// By what sessions are billed; `None` where there is no billing.
     pub desk: Option<Desk>,
+    /// TLS, and how stations prove who they are.
+    pub entrance: Entrance,
 }
 
 impl Ready {
-    /// Reads CA certificates, site register, tariffs and token files.
+    /// Reads certificates, passwords, site register, tariffs and token files.
     ///
     /// # Errors
     /// All mistakes at once, each with its key and, where there is one, its file.
     pub fn read(config: &Config) -> Result<Self, Vec<String>> {
-        let upstream = config.upstream.as_ref().ok_or_else(|| "upstream.url: is missing (or --upstream)".to_owned()).and_then(dialler);
+        let upstream =
+            config.upstream.as_ref().ok_or_else(|| vec!["upstream.url: is missing (or --upstream)".to_owned()]).and_then(dialler);
         let desk = desk(config);
+        let entrance = entrance(config);
         let tokens = Directory::mistakes(config);
-        match (upstream, desk) {
-            (Ok(upstream), Ok(desk)) if tokens.is_empty() => Ok(Self { upstream, desk }),
-            (upstream, desk) => Err(upstream.err().into_iter().chain(desk.err().into_iter().flatten()).chain(tokens).collect()),
+        match (upstream, desk, entrance) {
+            (Ok(upstream), Ok(desk), Ok(entrance)) if tokens.is_empty() => Ok(Self { upstream, desk, entrance }),
+            (upstream, desk, entrance) => {
+                let mistakes = [upstream.err(), desk.err(), entrance.err()];
+                Err(mistakes.into_iter().flatten().flatten().chain(tokens).collect())
+            }
         }
     }
+
+    /// What `sluis check` says about TLS and identity beyond mistakes, as lines.
+    pub fn report(&self, config: &Config) -> Vec<String> {
+        let least = self.entrance.least;
+        let mut lines = vec![format!("stations: security profile {} or higher: {}", least.number(), least.meaning())];
+        let checked = match &self.entrance.passwords {
+            Some(passwords) => format!("passwords are checked here, for {} stations", passwords.get().len()),
+            None => "passwords are passed on and checked by the central system only".to_owned(),
+        };
+        lines.push(format!("stations: {checked}"));
+        if self.entrance.outbound.is_some() {
+            lines.push("upstream: the central system is told passwords of its own".to_owned());
+        }
+        match &self.entrance.tls {
+            Some(tls) => {
+                let asked = if tls.get().asks_for_certificates() {
+                    "are asked for a client certificate"
+                } else {
+                    "are not asked for a client certificate"
+                };
+                lines.push(format!("stations: {asked}"));
+                lines.extend(tls::report(&tls.get(), clock::now()));
+            }
+            None => {
+                lines.push("note: there is no TLS towards stations ([tls]); stations beyond loopback need a terminator in front".to_owned())
+            }
+        }
+        if least == Profile::None {
+            lines.push("note: security profile 0 is none of OCPP's: for loopback and laboratories only".to_owned());
+        }
+        if least == Profile::Password && config.tls.as_ref().is_none_or(|tls| tls.listen.is_some()) {
+            lines.push(
+                "note: security profile 1 sends passwords in plain text: only on a network that nobody else is on (R78 asks for TLS)"
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+
+    /// What is read again when its files change.
+    pub fn reloads(&self) -> Vec<Arc<dyn Reload>> {
+        let Entrance { tls, passwords, outbound, .. } = &self.entrance;
+        let tls = tls.iter().map(|watched| Arc::clone(watched) as Arc<dyn Reload>);
+        let passwords = passwords.iter().map(|watched| Arc::clone(watched) as Arc<dyn Reload>);
+        let outbound = outbound.iter().map(|watched| Arc::clone(watched) as Arc<dyn Reload>);
+        let upstream = self.upstream.tls.iter().map(|watched| Arc::clone(watched) as Arc<dyn Reload>);
+        tls.chain(passwords).chain(outbound).chain(upstream).collect()
+    }
+}
+
+/// Reads certificates and passwords.
+fn entrance(config: &Config) -> Result<Entrance, Vec<String>> {
+    let (mut entrance, mut mistakes) = (Entrance { least: config.identity.profile, ..Entrance::default() }, Vec::new());
+    let tls = config.tls.as_ref().map(|tls| {
+        let (files, tickets) = (tls.files.clone(), Tickets::new().map_err(|why| vec![format!("tls.certificates: {why}")])?);
+        Watched::open("tls", files.all(), move || Server::read(&files, &tickets))
+    });
+    match tls.transpose() {
+        Ok(tls) => entrance.tls = tls.map(Arc::new),
+        Err(more) => mistakes.extend(more),
+    }
+    if let Some(path) = config.identity.passwords.clone() {
+        let passwords = Watched::open("passwords", vec![path.clone()], move || Passwords::read(&path)).map(Arc::new);
+        let guarded = passwords.and_then(|passwords| {
+            let guard = Guard::new(Arc::clone(&passwords)).map_err(|why| vec![format!("stations.passwords_file: {why}")])?;
+            Ok((passwords, guard))
+        });
+        match guarded {
+            Ok((passwords, guard)) => (entrance.passwords, entrance.guard) = (Some(passwords), Some(guard)),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    let (all, each) = (config.identity.upstream_password.clone(), config.identity.upstream_passwords.clone());
+    if all.is_some() || each.is_some() {
+        let files = all.iter().chain(&each).cloned().collect();
+        match Watched::open("upstream_passwords", files, move || Outbound::read(all.as_deref(), each.as_deref())) {
+            Ok(outbound) => entrance.outbound = Some(Arc::new(outbound)),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    if mistakes.is_empty() { Ok(entrance) } else { Err(mistakes) }
+}
+
+/// Reads files again when they have changed, until it is stopped.
+async fn watch_files(reloads: Arc<[Arc<dyn Reload>]>, metrics: Metrics) {
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
+        tick.tick().await;
+        refresh(&reloads, &metrics, false).await;
+    }
+}
+
+async fn refresh(reloads: &Arc<[Arc<dyn Reload>]>, metrics: &Metrics, force: bool) {
+    let all = Arc::clone(reloads);
+    let looked = tokio::task::spawn_blocking(move || all.iter().map(|one| (one.what(), one.refresh(force))).collect::<Vec<_>>());
+    for (what, came) in looked.await.unwrap_or_default() {
+        if came != Reloaded::Same {
+            metrics.reloaded(what, came.code());
+        }
+    }
+}
+
+/// When the first of our certificates ends.
+fn certificate_ends(gateway: &Gateway) -> Option<clock::Timestamp> {
+    gateway.entrance.tls.as_ref().and_then(|tls| tls.get().ends())
 }
 
 /// How many days rows are kept.
@@ -248,6 +393,7 @@ async fn upkeep(gateway: Arc<Gateway>, days: Days, pulse: Option<Arc<Pulse>>) {
         }
         let store = gateway.custody.store();
         if let Ok(sizes) = store.sizes() {
+            gateway.metrics.certificate_ends(certificate_ends(&gateway));
             gateway.metrics.store(sizes.vault, sizes.journal, store.trouble().is_some());
         }
         if let Some(pulse) = &pulse
@@ -321,8 +467,8 @@ fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Resu
 /// What is wrong with the CA file, by its key.
 pub fn ocpi_client(config: &Config) -> Result<Client, String> {
     // A CA of the operator's own vouches for the other machines it talks to as well. Without any, a call over TLS fails as unreachable.
-    let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.ca_file.as_deref());
-    let tls = client_tls(ca_file, "ocpi", false)?;
+    let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.files.ca_file.clone());
+    let tls = tls::client(&ClientFiles { ca_file, identity: None }, "ocpi", false).map_err(|mistakes| mistakes.join("; "))?;
     let us = config.ocpi.as_ref().map(|ocpi| ocpi.cpo).or(config.billing.as_ref().map(|billing| billing.cpo));
     Ok(Client::new(tls, us, config.allow_plaintext))
 }
@@ -368,44 +514,17 @@ impl server::Errands for Errands {
     }
 }
 
-/// Makes the dialler; reads the CA file.
+/// Makes the dialler; reads the CA file and our own certificate.
 ///
 /// # Errors
-/// The key and what is wrong with it.
-pub fn dialler(config: &UpstreamConfig) -> Result<Upstream, String> {
-    let tls = if config.tls { Some(Arc::new(client_tls(config.ca_file.as_deref(), "upstream.url", true)?)) } else { None };
-    Ok(Upstream {
-        host: config.host.clone(),
-        port: config.port,
-        base: config.base.clone(),
-        append_id: config.append_id,
-        offers_versions: config.offers_versions,
-        tls,
-        patience: config.patience,
-    })
-}
-
-fn client_tls(ca_file: Option<&Path>, key: &str, needed: bool) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in rustls_native_certs::load_native_certs().certs {
-        // Some machines carry certificates that no longer parse; the others still count.
-        let _ = roots.add(certificate);
-    }
-    if let Some(path) = ca_file {
-        use rustls::pki_types::{CertificateDer, pem::PemObject};
-        let wrong = |what: &str| format!("upstream.ca_file: {what}");
-        let certificates = CertificateDer::pem_file_iter(PathBuf::from(path)).map_err(|_| wrong("cannot be read"))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|_| wrong("holds something that is no certificate"))?;
-            roots.add(certificate).map_err(|_| wrong("holds a certificate that cannot be a CA"))?;
-        }
-    }
-    if roots.is_empty() && needed {
-        return Err(format!("{key}: TLS needs CA certificates, and neither the machine nor upstream.ca_file has any"));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(config.map_err(|_| format!("{key}: TLS could not be set up"))?.with_root_certificates(roots).with_no_client_auth())
+/// All mistakes, each with its key.
+pub fn dialler(config: &UpstreamConfig) -> Result<Upstream, Vec<String>> {
+    let read = |files: ClientFiles| move || tls::client(&files, "upstream.url", true).map(Arc::new);
+    let files = &config.files;
+    let tls = config.tls.then(|| Watched::open("upstream_tls", files.all(), read(files.clone()))).transpose()?.map(Arc::new);
+    let (host, base, server_name) = (config.host.clone(), config.base.clone(), config.server_name.clone());
+    let (append_id, offers_versions) = (config.append_id, config.offers_versions);
+    Ok(Upstream { host, port: config.port, base, append_id, offers_versions, tls, server_name, patience: config.patience })
 }
 
 /// The gateway as the admin pages see it.
@@ -433,7 +552,7 @@ impl Condition for Now {
         let observes = (self.gateway.rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
         let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
         let delivery = self.delivery.iter().flat_map(Delivery::reservations);
-        observes.into_iter().chain(plaintext).chain(delivery).collect()
+        observes.into_iter().chain(plaintext).chain(delivery).chain(self.gateway.entrance.reservations()).collect()
     }
 
     fn metrics(&self) -> String {

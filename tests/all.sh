@@ -32,6 +32,10 @@ install_packages() {
 target=${CARGO_TARGET_DIR:-target}
 venv=$target/test-venv
 
+begin "openssl"
+# The tests have it make RSA keys.
+command -v openssl >/dev/null || install_packages openssl
+
 begin "Python environment"
 command -v python3 >/dev/null || install_packages python3 python3-venv
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {

@@ -17,6 +17,20 @@ pub const KEYS: &[&str] = &[
     "upstream.timeout_seconds",
     "upstream.append_id",
     "upstream.subprotocol",
+    "upstream.certificate",
+    "upstream.key",
+    "upstream.server_name",
+    "upstream.password_file",
+    "upstream.passwords_file",
+    "tls.certificates",
+    "tls.keys",
+    "tls.listen",
+    "tls.min_version",
+    "tls.client_ca",
+    "tls.client_organization",
+    "tls.crls",
+    "tls.revocation",
+    "tls.admin",
     "keys.kek_file",
     "keys.kek_credential",
     "identity.namespaces",
@@ -50,6 +64,9 @@ pub const KEYS: &[&str] = &[
     "limits.takeovers_per_minute",
     "limits.dials",
     "limits.memory_mib",
+    "stations.security_profile",
+    "stations.passwords_file",
+    "stations.password_changes",
     "journal.keep_days",
     "cpo.party",
     "cpo.name",
@@ -62,6 +79,7 @@ pub const KEYS: &[&str] = &[
     "billing.least_wh",
     "ocpi.listen",
     "ocpi.url",
+    "ocpi.tls",
     "ocpi.csms_url",
     "ocpi.csms_token_file",
     "log.format",
@@ -218,16 +236,21 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self, key: &str, default: u64, least: u64, most: u64) -> u64 {
-        let number = match self.find(key) {
-            Some(Found::File(Value::Integer(number))) => u64::try_from(number).ok(),
-            Some(Found::Words(_, words)) => words.parse().ok(),
-            Some(Found::File(_)) => None,
-            None => return default,
+        self.maybe_number(key, least, most).unwrap_or(default)
+    }
+
+    /// A number that has no default of its own.
+    pub(super) fn maybe_number(&mut self, key: &str, least: u64, most: u64) -> Option<u64> {
+        let number = match self.find(key)? {
+            Found::File(Value::Integer(number)) => u64::try_from(number).ok(),
+            Found::Words(_, words) => words.parse().ok(),
+            Found::File(_) => None,
         };
-        number.filter(|n| (least..=most).contains(n)).unwrap_or_else(|| {
+        let number = number.filter(|n| (least..=most).contains(n));
+        if number.is_none() {
             self.mistake(key, &format!("must be a number from {least} to {most}"));
-            default
-        })
+        }
+        number
     }
 
     /// The place of the value in `words`; the first is the default.

@@ -9,6 +9,8 @@
 //!   system's word: an old one that answers stays, and the newcomer is told when to come again.
 
 use super::admission::{Away, Seat};
+use super::authenticate::{Channel, Identified};
+use super::guard::{self, Refused};
 use super::handshake::{self, Offered, Request};
 use super::live::{Line, Place};
 use super::relay::{self, Hop, Traffic};
@@ -18,10 +20,11 @@ use super::{Ending, Gateway, chance};
 use crate::clock;
 use crate::metrics::ConnectionGauge;
 use crate::ocpp::Version;
+use crate::tls::Trouble;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long an old connection may take to end, so that the central system hears of its end before it hears from the new one.
 const PARTING: Duration = Duration::from_secs(1);
@@ -47,19 +50,34 @@ struct Opened {
 }
 
 impl Gateway {
-    /// Serves an accepted connection until it ends.
-    pub(super) async fn arrive(self: Arc<Self>, socket: TcpStream, mut seat: Seat) {
+    /// Serves an accepted connection until it ends. `secure` says that it came in where TLS is spoken.
+    pub(super) async fn arrive(self: Arc<Self>, socket: TcpStream, secure: bool, mut seat: Seat) {
         let _ = socket.set_nodelay(true);
-        let mut socket = Socket::Plain(socket);
+        // One deadline for both handshakes.
+        let deadline = Instant::now() + self.settings.handshake_patience;
         let mut drain = self.drain.subscribe();
-        // What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
+// What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
         let opening = Box::pin(async {
-            tokio::select! {
-                opened = self.open(&mut socket, &mut seat) => opened,
+            let secured = tokio::select! {
+                secured = self.entrance.secure(socket, secure, self.settings.handshake_patience) => secured.map_err(Trouble::code),
+                _ = drain.wait_for(|draining| *draining) => Err("draining"),
+            };
+            let (mut socket, channel) = match secured {
+                Ok(secured) => secured,
+                // There is nobody who could read an answer.
+                Err(code) => {
+                    self.tell(seat.network, &Away { code, refusal: None });
+                    return None;
+                }
+            };
+            self.metrics.shaken(channel.tls);
+            let opened = tokio::select! {
+                opened = self.open(&mut socket, &channel, &mut seat, deadline) => opened,
                 _ = drain.wait_for(|draining| *draining) => Err(Away::busy("draining")),
-            }
+            };
+            Some((socket, opened))
         });
-        let opened = opening.await;
+        let Some((mut socket, opened)) = opening.await else { return };
         seat.shaken();
         match opened {
             Ok(Opened { request, version, echoed, csms, place }) => {
@@ -73,8 +91,9 @@ impl Gateway {
         }
     }
 
-    async fn open(&self, socket: &mut Socket, seat: &mut Seat) -> Result<Opened, Away> {
-        let request = handshake::read(socket, self.settings.handshake_patience, self.settings.paths).await?;
+    async fn open(&self, socket: &mut Socket, channel: &Channel, seat: &mut Seat, deadline: Instant) -> Result<Opened, Away> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let mut request = handshake::read(socket, patience, self.settings.paths).await?;
         self.admission.shake(&request.station, seat.network, Instant::now())?;
         if request.asked && request.offered.is_empty() {
             self.tell(seat.network, &Away { code: "no_common_version", refusal: None });
@@ -82,14 +101,16 @@ impl Gateway {
             let _ = timeout(self.settings.handshake_patience, declining).await;
             return Err(Away::GONE);
         }
-        // Here a station's own credentials are looked at, where that is this gateway's business.
-        let authenticated = false;
+        let network = seat.network.to_string();
+        let identified = timeout_at(deadline, self.entrance.authenticate(&mut request, channel, &network)).await;
+        let Identified { authorization, proven } = identified.unwrap_or(Err(guard::SLOW)).map_err(Refused::away)?;
+        request.authorization = authorization;
         seat.shaken();
         let offer = self.offer(&request);
         // Whoever has gone by itself is not dialled for, and displaces nobody.
         let old = self.live.of(&request.station);
         let csms = tokio::select! {
-            dialled = self.reach(&request, &offer, old.as_deref(), authenticated) => dialled?,
+            dialled = self.reach(&request, &offer, old.as_deref(), proven) => dialled?,
             () = socket.gone() => return Err(Away::GONE),
         };
         let chosen = if self.dialler.offers_versions() { csms.version } else { Some(offer[0]) };
@@ -133,7 +154,7 @@ impl Gateway {
     }
 
     /// Dials the central system for a station, with regard to an older connection of the same one.
-    async fn reach(&self, request: &Request, offer: &[Version], old: Option<&Line>, authenticated: bool) -> Result<Dialled, Away> {
+    async fn reach(&self, request: &Request, offer: &[Version], old: Option<&Line>, proven: bool) -> Result<Dialled, Away> {
         let dial = async || {
             let nonce = chance::bytes().ok_or(Away::busy("no_random_bytes"))?;
             let call = Call { raw_id: &request.raw_id, authorization: request.authorization.as_deref(), offer, nonce };
@@ -142,13 +163,13 @@ impl Gateway {
         let Some(old) = old else { return dial().await?.map_err(NoUpstream::away) };
         let flapping = !self.admission.may_take_over(&request.station, Instant::now());
         let patience = self.settings.probe_patience;
-        if flapping || (self.settings.takeover == Takeover::Silent && !authenticated) {
+        if flapping || (self.settings.takeover == Takeover::Silent && !proven) {
             if old.answers(patience).await {
                 return Err(Away::with(if flapping { "flapping" } else { "still_connected" }, 429, "Too Many Requests"));
             }
             old.leave(Ending::StationSilent);
             old.ends(PARTING).await;
-        } else if authenticated {
+        } else if proven {
             // It is who it says: the old one goes first, so that the central system never sees two.
             self.count_takeover(&request.station, old.leave(Ending::Displaced));
             old.ends(PARTING).await;

@@ -10,6 +10,7 @@ use super::admission::Away;
 use super::handshake::Refusal;
 use super::socket::Socket;
 use crate::ocpp::Version;
+use crate::reload::Watched;
 use addresses::Addresses;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,7 +39,9 @@ pub struct Upstream {
     /// Whether versions are offered. Some central systems fail where they are; they speak what the station is told.
     pub offers_versions: bool,
     /// TLS settings for `wss`; `None` for `ws`.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<Arc<Watched<Arc<rustls::ClientConfig>>>>,
+    /// The name that its certificate must have, if it is not `host`.
+    pub server_name: Option<String>,
     /// How long dialling and the handshake may take together.
     pub patience: Duration,
 }
@@ -168,8 +171,9 @@ impl Upstream {
         let mut socket = match &self.tls {
             None => Socket::Plain(tcp),
             Some(config) => {
-                let name = ServerName::try_from(self.host.clone()).map_err(|_| NoUpstream::Tls)?;
-                let tls = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(|_| NoUpstream::Tls)?;
+                let name = self.server_name.as_ref().unwrap_or(&self.host);
+                let name = ServerName::try_from(name.clone()).map_err(|_| NoUpstream::Tls)?;
+                let tls = TlsConnector::from(Arc::clone(&*config.get())).connect(name, tcp).await.map_err(|_| NoUpstream::Tls)?;
                 Socket::Tls(Box::new(tls.into()))
             }
         };
@@ -220,6 +224,8 @@ fn read_answer(answer: &[u8], key: &str, offer: &[Version]) -> Result<Option<Ver
         return Err(NoUpstream::Nonsense);
     }
     match one("Sec-WebSocket-Protocol").filter(|v| !v.is_empty()) {
+        // Where nothing was offered nothing can be chosen, whatever it says.
+        _ if offer.is_empty() => Ok(None),
         None => Ok(None),
         Some(chosen) => {
             let version = std::str::from_utf8(chosen).ok().and_then(Version::from_subprotocol).filter(|v| offer.contains(v));

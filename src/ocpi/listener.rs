@@ -2,6 +2,8 @@
 
 use super::envelope::Outcome;
 use super::server::Surface;
+use crate::reload::Watched;
+use crate::tls::Server;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -13,7 +15,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -25,6 +28,8 @@ pub(super) const BODY: usize = 64 << 10;
 const HEAD: usize = 16 << 10;
 /// Until a request's head is there, idle time before it included.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Until hands are shaken.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
 /// Until its body is there.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection lives; the request that is under way then may end.
@@ -37,8 +42,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(3600);
 
 impl Surface {
-    /// Serves until `stop` is done, then lets the requests under way end.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()> + Send) {
+    /// Serves, over TLS if there is any, until `stop` is done, then lets the requests under way end.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Watched<Server>>>, stop: impl Future<Output = ()> + Send) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let (closing, _) = watch::channel(false);
         let mut talks = JoinSet::new();
@@ -57,9 +62,16 @@ impl Surface {
                     };
                     match Arc::clone(&places).try_acquire_owned() {
                         Ok(place) => {
-                            let (surface, closing) = (Arc::clone(&self), closing.subscribe());
+                            let (surface, closing, tls) = (Arc::clone(&self), closing.subscribe(), tls.clone());
                             talks.spawn(async move {
-                                talk(surface, socket, from.ip(), closing).await;
+                                let _ = socket.set_nodelay(true);
+                                match tls {
+                                    None => talk(surface, socket, from.ip(), closing).await,
+                                    Some(tls) => match tls.get().accept(socket, TLS_PATIENCE).await {
+                                        Ok(stream) => talk(surface, stream, from.ip(), closing).await,
+                                        Err(trouble) => tracing::info!(reason = trouble.code(), "an OCPI party could not connect"),
+                                    },
+                                }
                                 drop(place);
                             });
                         }
@@ -84,8 +96,10 @@ impl Surface {
     }
 }
 
-async fn talk(surface: Arc<Surface>, socket: TcpStream, from: IpAddr, mut closing: watch::Receiver<bool>) {
-    let _ = socket.set_nodelay(true);
+async fn talk<S>(surface: Arc<Surface>, socket: S, from: IpAddr, mut closing: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(|request| {
         let surface = Arc::clone(&surface);
         async move { Ok::<_, Infallible>(surface.hear(from, request).await) }

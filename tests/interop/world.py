@@ -234,9 +234,10 @@ class Peer:
 
 
 class Csms:
-    """A central system. It keeps everything that ever reaches it: handshakes, frames, pings, close reasons."""
+    """A central system. It keeps everything that ever reaches it: handshakes, frames, pings, close reasons. With `tls`, it speaks wss."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        self.tls = tls
         self.port = None
         self.speaks = list(messages.SUBPROTOCOL.values())
         self.refusal = None  # (status, body): refuses handshakes
@@ -265,13 +266,13 @@ class Csms:
             return connection.respond(*self.refusal) if self.refusal else None
 
         self._server = await serve(self._converse, "127.0.0.1", self.port or 0, create_connection=Recorded, select_subprotocol=choose,
-                                   process_request=refuse, compression=None, max_size=64 << 20, ping_interval=None)  # fmt: skip
+                                   process_request=refuse, compression=None, max_size=64 << 20, ping_interval=None, ssl=self.tls)  # fmt: skip
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     @property
     def url(self):
-        return f"ws://127.0.0.1:{self.port}/csms"
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}/csms"
 
     async def _converse(self, socket):
         station = socket.request.path.rsplit("/", 1)[-1]
