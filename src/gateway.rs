@@ -198,11 +198,12 @@ impl Gateway {
         let Ok(_permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             let (full, code) = (Refusal(503, "Service Unavailable", Some("Retry-After: 30")), "too_many_connections");
             // Nobody shakes hands with a crowd: a station that waits for TLS sees the connection end.
-            return if secure {
-                self.refused(&network, code)
+            if secure {
+                self.refused(&network, code);
             } else {
-                self.turn_away(&mut Socket::Plain(socket), &network, code, full).await
-            };
+                self.turn_away(&mut Socket::Plain(socket), &network, code, full).await;
+            }
+            return;
         };
         // One deadline for both handshakes.
         let deadline = Instant::now() + self.settings.handshake_patience;
