@@ -25,7 +25,8 @@ const SHELL: &[&str] = &[
     "eprintln!",
 ];
 /// The rooms of the pure half, lowest first: each imports only what stands before it. `clock` lends its `Timestamp` to all.
-const ORDER: &[&str] = &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr"];
+const ORDER: &[&str] =
+    &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr"];
 /// Rooms that may handle clear identifiers (`crate::secret`, `crate::identity`).
 const MAY_NAME_A_SECRET: &[&str] = &[
     "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",
@@ -119,6 +120,20 @@ fn the_faces_of_the_shell_do_not_know_each_other() {
         for (path, code) in rooms.get(face).into_iter().flatten() {
             for other in faces.iter().filter(|other| **other != face) {
                 assert!(!code.contains(&format!("crate::{other}")), "{}: {face} imports {other}", path.display());
+            }
+        }
+    }
+}
+
+/// What all faces share stands below them.
+#[test]
+fn the_rooms_below_the_faces_do_not_know_them() {
+    let rooms = sources();
+    for room in ["tls", "reload"] {
+        let files = rooms.get(room).into_iter().flatten();
+        for (path, code) in files {
+            for above in ["gateway", "ocpi", "admin", "serve", "cli", "config", "custody", "store", "vault"] {
+                assert!(!code.contains(&format!("crate::{above}")), "{}: {room} imports {above}", path.display());
             }
         }
     }

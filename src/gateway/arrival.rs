@@ -56,7 +56,7 @@ impl Gateway {
         // One deadline for both handshakes.
         let deadline = Instant::now() + self.settings.handshake_patience;
         let mut drain = self.drain.subscribe();
-// What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
+        // What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
         let opening = Box::pin(async {
             let secured = tokio::select! {
                 secured = self.entrance.secure(socket, secure, self.settings.handshake_patience) => secured.map_err(Trouble::code),
