@@ -60,7 +60,11 @@ pub async fn read<S: AsyncRead + Unpin>(socket: &mut S, patience: Duration) -> R
     parse(&bytes, rest).map_err(Some)
 }
 
-fn parse(bytes: &[u8], rest: Vec<u8>) -> Result<Request, Refusal> {
+/// Reads the bytes of a request up to its empty line; `rest` is what came after it.
+///
+/// # Errors
+/// The [`Refusal`] to answer with.
+pub fn parse(bytes: &[u8], rest: Vec<u8>) -> Result<Request, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
