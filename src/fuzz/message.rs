@@ -325,7 +325,7 @@ impl<'c, 'a, 'b> Shaper<'c, 'a, 'b> {
 
     fn canary(&mut self, field: &str, most: usize) -> Option<String> {
         // In another coding only a card that is active here, which is what the tripwire is for.
-        if !self.known.cards.is_empty() && self.choices.rarely(48) {
+        if self.from == Side::Station && !self.known.cards.is_empty() && self.choices.rarely(48) {
             let card = self.choices.one_of(&self.known.cards).clone();
             let (text, coded) = canary::coded(&card, self.choices.byte());
             if text.chars().count() <= most {

@@ -169,9 +169,12 @@ impl Talk<'_> {
     }
 
     fn answered(&mut self, to: Side, id: &str, received: Option<&str>, from: Side) {
-        if id == "-1" {
-            return; // The standard's id for what had none that could be read.
-        }
+        // `-1` is the standard's id for what had none that could be read or is too long to be said again.
+        let id = match received {
+            Some(received) if id == "-1" && to == from => received,
+            None if id == "-1" => return,
+            _ => id,
+        };
         let count = self.count[to as usize].entry(id.to_owned()).or_default();
         count.answers += 1;
         assert!(count.answers <= count.calls || to == from && received.is_none(), "more answers than CALLs of that id");
