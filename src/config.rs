@@ -151,13 +151,21 @@ impl Config {
     /// # Errors
     /// All mistakes, each with the file, flag or variable and the key.
     pub fn read(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
-        let mut reader = Reader::new(flags, environment);
+        Self::of(Reader::new(flags, environment))
+    }
+
+    /// [`Config::read`] of a file's text, which mistakes call `name`.
+    pub fn read_text(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>, name: &str, text: &str) -> Result<Self, Vec<String>> {
+        Self::of(Reader::of_text(flags, environment, name, text))
+    }
+
+    fn of(mut reader: Reader<'_>) -> Result<Self, Vec<String>> {
         let listen = reader.address("listen", "127.0.0.1:9000");
         let admin = reader.address("admin", "127.0.0.1:8080");
         let data_dir = PathBuf::from(reader.text("data_dir", Some("sluis-data")).unwrap_or_default());
         let kek_file = reader.text("keys.kek_file", None).map(PathBuf::from);
         let credential = reader.text("keys.kek_credential", None);
-        let credentials = environment("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let credentials = reader.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let kek_file = match (kek_file, credential, &credentials) {
             (Some(_), Some(_), _) => {
                 reader.mistake("keys.kek_credential", "is given beside keys.kek_file; name one of them");

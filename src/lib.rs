@@ -35,7 +35,7 @@
 //! [`reload`] (files that are read again), [`tls`], [`gateway`],
 //! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
-//! cargo feature of its name, `demo`: a small world to run it in.
+//! cargo feature of its name, `demo`: a small world to run it in, and `fuzz`: what must hold for any bytes.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
@@ -50,6 +50,8 @@ pub mod delivery;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod emsp;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod gateway;
 pub mod identity;
 pub mod journal;

@@ -13,7 +13,6 @@ mod credentials;
 pub mod directory;
 mod envelope;
 pub mod exchange;
-pub mod fuzz;
 mod listener;
 pub mod peer;
 mod resolve;

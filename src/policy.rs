@@ -8,7 +8,7 @@ pub mod file;
 mod words;
 
 pub use crate::ocpp::catalogue::Purpose;
-use crate::ocpp::catalogue::{Sender, VariableSpec};
+use crate::ocpp::catalogue::{Catalogue, Sender, VariableSpec, Variables};
 use crate::ocpp::{Side, Version};
 pub use file::{Mode, PolicyFile};
 use std::collections::HashMap;
@@ -90,7 +90,7 @@ impl Namespace {
 pub(crate) type NodeId = u32;
 
 /// What to do with the value at one place of a message.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Node {
     /// Does not cross.
     Withhold,
@@ -184,13 +184,13 @@ pub(crate) enum Role {
     Series,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Object {
     pub(crate) fields: Vec<Field>,
     pub(crate) special: Special,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Field {
     pub(crate) name: Box<str>,
     pub(crate) node: NodeId,
@@ -200,7 +200,7 @@ pub(crate) struct Field {
 }
 
 /// What to do with a CALL from one side and with its answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct CallPlan {
     /// Whether it is passed on at all.
     pub(crate) crosses: bool,
@@ -211,7 +211,7 @@ pub(crate) struct CallPlan {
     pub(crate) send: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct ActionPlan {
     pub(crate) name: &'static str,
     /// By the side that sends the CALL: station, csms.
@@ -219,7 +219,7 @@ pub(crate) struct ActionPlan {
 }
 
 /// The plan of one version.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Plan {
     pub(crate) nodes: Vec<Node>,
     /// The names of the actions, each in the place of its plan in `actions`.
@@ -238,7 +238,7 @@ impl Plan {
 }
 
 /// The treatment of one key or variable.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct VariableRule {
     pub(crate) up: Text,
     pub(crate) readable: bool,
@@ -247,8 +247,22 @@ pub(crate) struct VariableRule {
     pub(crate) secret: bool,
 }
 
+/// All that the standard says, as far as policies are compiled from it.
+pub(crate) struct Book {
+    /// By version.
+    pub(crate) catalogues: [Catalogue; 3],
+    pub(crate) variables: Variables,
+}
+
+impl Book {
+    /// Reads the tables, which are part of the program.
+    pub(crate) fn read() -> Self {
+        Self { catalogues: Version::ALL.map(Catalogue::of), variables: Variables::read() }
+    }
+}
+
 /// A compiled policy: everything the treatment needs, shared by all sessions.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Rules {
     /// The policy's name.
     pub name: String,
@@ -271,18 +285,23 @@ impl Rules {
     /// # Errors
     /// Every mistake of the file, each with its key.
     pub fn compile(profile_or_text: &str, namespaces: Vec<Namespace>) -> Result<Self, Vec<String>> {
+        Self::compile_with(profile_or_text, namespaces, &Book::read())
+    }
+
+    /// [`Rules::compile`] with a book that was read before.
+    pub(crate) fn compile_with(profile_or_text: &str, namespaces: Vec<Namespace>, book: &Book) -> Result<Self, Vec<String>> {
         let text = file::PROFILES.iter().find(|(name, _)| *name == profile_or_text).map_or(profile_or_text, |(_, text)| text);
         let file: PolicyFile = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
             vec![format!("line {line}: {}", plain_words(e.message()))]
         })?;
-        compile::compile(&file, namespaces)
+        compile::compile(&file, namespaces, book)
     }
 
     /// A policy that lets everything pass untouched. For property tests and as the yardstick of benches.
     pub fn allow_all() -> Self {
         let file: PolicyFile = toml::from_str(file::PROFILES[0].1).expect("the built-in profile is tested");
-        let mut rules = compile::compile(&file, Vec::new()).expect("the built-in profile is tested");
+        let mut rules = compile::compile(&file, Vec::new(), &Book::read()).expect("the built-in profile is tested");
         compile::open(&mut rules);
         rules
     }
@@ -316,9 +335,14 @@ impl Rules {
     }
 }
 
-/// A parser's message without the values it quotes between backquotes, unless they are bare words (names of keys).
+/// A parser's message without the value it quotes: that could be a secret. What was expected is in closed words, and comes last.
 fn plain_words(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
+    let kinds = ["unknown variant", "invalid type", "invalid value", "invalid length"];
+    match (kinds.iter().find(|kind| message.starts_with(**kind)), message.rsplit_once(", expected ")) {
+        (Some(kind), Some((_, expected))) => format!("{kind}, expected {expected}"),
+        (Some(kind), None) => (*kind).to_owned(),
+        (None, _) => message.lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 pub(crate) fn senders(from: Sender) -> [bool; 2] {

@@ -30,7 +30,7 @@ const ORDER: &[&str] =
 /// Rooms that may handle clear identifiers (`crate::secret`, `crate::identity`).
 const MAY_NAME_A_SECRET: &[&str] = &[
     "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",
-    "custody", "codes", "ocpi", "emsp", // the e-MSP handles its own customers' identifiers, at its own place
+    "custody", "codes", "ocpi", "fuzz", "emsp", // the e-MSP handles its own customers' identifiers, at its own place
 ];
 /// Rooms that bill and report: they never name a clear identifier, nor what could open or make one.
 const REPORTING: &[&str] = &["charging", "cdr", "stats", "billing"];

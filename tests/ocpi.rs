@@ -16,7 +16,7 @@ mod world;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluis::clock::Timestamp;
-use sluis::ocpi::fuzz;
+use sluis::fuzz::ocpi as fuzz;
 use sluis::ocpi::peer::{Peers, Who};
 use sluis::store::{CdrState, Op};
 use std::sync::Arc;

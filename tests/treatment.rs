@@ -378,3 +378,22 @@ fn a_session_is_not_lost_for_a_clock_that_writes_nonsense() {
     let stop = r#"[2,"2","StopTransaction",{"transactionId":7,"meterStop":9,"timestamp":"04A2B3C4D5E6F7"}]"#;
     assert_eq!(lock.station_sends(stop), stop.replace(CARD, "2026-11-24T10:00:00Z"));
 }
+
+/// Found by the fuzz target `policy`: serde names the word it cannot use.
+#[test]
+fn a_mistake_in_a_policy_file_quotes_no_value() {
+    let secret = "hunter2, expected `charge`\nmore";
+    let quoted = serde_json::to_string(secret).unwrap();
+    for wrong in [
+        format!("name = \"x\"\n[csms]\npurposes = [{quoted}]\n[station]\npurposes = []\n"),
+        format!("name = \"x\"\n[csms]\npurposes = {quoted}\n[station]\npurposes = []\n"),
+        format!("name = \"x\"\nmode = {quoted}\n[csms]\npurposes = []\n[station]\npurposes = []\n"),
+        format!("name = {quoted}\n[csms]\npurposes = []\n[station]\npurposes = []\n"),
+    ] {
+        let mistakes = sluis::policy::Rules::compile(&wrong, vec![]).unwrap_err();
+        assert!(
+            !mistakes.is_empty() && mistakes.iter().all(|mistake| !mistake.contains("hunter2") && !mistake.contains("more")),
+            "{mistakes:?}"
+        );
+    }
+}

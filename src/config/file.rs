@@ -129,18 +129,34 @@ impl<'a> Reader<'a> {
             reader.name = path.display().to_string();
             match std::fs::read_to_string(path) {
                 Err(error) => reader.say(&format!("cannot be read: {}", error.kind())),
-                Ok(text) => match text.parse::<Table>() {
-                    Ok(table) => reader.file = table,
-                    Err(error) => {
-                        // The library's message quotes the line, which may hold a secret.
-                        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-                        reader.say(&format!("line {line}: is not TOML"));
-                    }
-                },
+                Ok(text) => reader.take(&text),
             }
         }
-        reader.unknown();
         reader
+    }
+
+    /// Reads a file's text, which mistakes call `name`.
+    pub(super) fn of_text(flags: &'a Flags, environment: &'a dyn Fn(&str) -> Option<String>, name: &str, text: &str) -> Self {
+        let mut reader = Self { flags, environment, file: Table::new(), name: name.to_owned(), mistakes: BTreeSet::new() };
+        reader.take(text);
+        reader
+    }
+
+    fn take(&mut self, text: &str) {
+        match text.parse::<Table>() {
+            Ok(table) => self.file = table,
+            Err(error) => {
+                // The library's message quotes the line, which may hold a secret.
+                let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+                self.say(&format!("line {line}: is not TOML"));
+            }
+        }
+        self.unknown();
+    }
+
+    /// A variable of the environment that is no key.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
     }
 
     fn unknown(&mut self) {

@@ -99,7 +99,11 @@ fn end(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-fn parse(bytes: &[u8], rest: Vec<u8>, paths: Paths) -> Result<Request, Away> {
+/// Reads the bytes of a request up to its empty line; `rest` is what came after it.
+///
+/// # Errors
+/// What to answer with.
+pub fn parse(bytes: &[u8], rest: Vec<u8>, paths: Paths) -> Result<Request, Away> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let mut lenient = httparse::ParserConfig::default();

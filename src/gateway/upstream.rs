@@ -203,7 +203,11 @@ async fn exchange(socket: &mut Socket, request: &[u8], answer: &mut Vec<u8>) -> 
     }
 }
 
-fn read_answer(answer: &[u8], key: &str, offer: &[Version]) -> Result<Option<Version>, NoUpstream> {
+/// Reads the central system's answer, up to its empty line, to an upgrade with this key and these versions.
+///
+/// # Errors
+/// [`NoUpstream::Refused`] with its HTTP status, or [`NoUpstream::Nonsense`].
+pub fn read_answer(answer: &[u8], key: &str, offer: &[Version]) -> Result<Option<Version>, NoUpstream> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     if !matches!(response.parse(answer), Ok(httparse::Status::Complete(_))) {

@@ -2,8 +2,8 @@
 
 use super::file::{Mode, Override, PolicyFile};
 use super::{
-    ActionPlan, CallPlan, Field, Namespace, Node, NodeId, Object, Plan, Purpose, Purposes, Role, Rules, Special, Text, VariableRule, Words,
-    reading_purposes, senders,
+    ActionPlan, Book, CallPlan, Field, Namespace, Node, NodeId, Object, Plan, Purpose, Purposes, Role, Rules, Special, Text, VariableRule,
+    Words, reading_purposes, senders,
 };
 use crate::ocpp::catalogue::{Carries, Catalogue, FieldSpec, Fields, MessageSpec, VariableSpec, Variables};
 use crate::ocpp::{Side, Version};
@@ -45,7 +45,7 @@ pub(crate) fn needed_for(spec: &FieldSpec, to: Side) -> Option<&[Purpose]> {
     }
 }
 
-pub(crate) fn overrides(file: &PolicyFile, mistakes: &mut Vec<String>) -> Overrides {
+pub(crate) fn overrides(file: &PolicyFile, catalogues: &[Catalogue; 3], mistakes: &mut Vec<String>) -> Overrides {
     let mut found = Overrides::new();
     for (number, spec) in file.overrides.iter().enumerate() {
         let mut wrong = |key: &str, why: &str| mistakes.push(format!("override[{number}].{key}: {why}"));
@@ -56,7 +56,7 @@ pub(crate) fn overrides(file: &PolicyFile, mistakes: &mut Vec<String>) -> Overri
             wrong("version", "must be 1.6, 2.0.1 or 2.1");
             continue;
         };
-        match lookup(&Catalogue::of(version), &spec.field) {
+        match lookup(&catalogues[version as usize], &spec.field) {
             None => wrong("field", "names no field of the catalogue"),
             Some(field) if spec.treatment == Override::Keep && field.is == "token" => {
                 wrong("treatment", "an identifier of a driver is always replaced; it cannot be kept");
@@ -85,22 +85,22 @@ fn lookup<'a>(catalogue: &'a Catalogue, path: &str) -> Option<&'a FieldSpec> {
     }
 }
 
-pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>) -> Result<Rules, Vec<String>> {
+pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>, book: &Book) -> Result<Rules, Vec<String>> {
     let mut mistakes = Vec::new();
     if file.name.is_empty() || file.name.len() > 40 || !file.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
         mistakes.push("name: must be 1 to 40 letters, digits, - or _".to_owned());
     }
-    let overrides = overrides(file, &mut mistakes);
+    let overrides = overrides(file, &book.catalogues, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
     let purposes: [Purposes; 2] = [file.station.purposes.iter().copied().collect(), file.csms.purposes.iter().copied().collect()];
-    let variables = Variables::read();
+    let variables = &book.variables;
     let mut words = Vec::new();
     let plans = Version::ALL.map(|version| {
-        let catalogue = Catalogue::of(version);
+        let catalogue = &book.catalogues[version as usize];
         words.extend(catalogue.words.values().flatten().chain(catalogue.messages.keys()).cloned());
-        plan(version, &catalogue, &variables, purposes, &overrides)
+        plan(version, catalogue, variables, purposes, &overrides)
     });
     let enabled = purposes[Side::Csms as usize];
     let rule = |spec: &VariableSpec| variable_rule(spec, enabled, purposes[Side::Station as usize]);

@@ -25,7 +25,7 @@ pub fn explain(profile_or_text: &str, action: Option<&str>, layout: Layout) -> R
     let text = file::PROFILES.iter().find(|(name, _)| *name == profile_or_text).map_or(profile_or_text, |(_, text)| text);
     let file: PolicyFile = toml::from_str(text).map_err(|e| vec![plain_words(e.message())])?;
     let mut mistakes = Vec::new();
-    let overrides = overrides(&file, &mut mistakes);
+    let overrides = overrides(&file, &Version::ALL.map(Catalogue::of), &mut mistakes);
     if !mistakes.is_empty() {
         return Err(mistakes);
     }

@@ -224,7 +224,7 @@ impl Answer {
         let mut response = Response::new(self.body.clone());
         *response.status_mut() = hyper::StatusCode::from_u16(self.http).unwrap();
         *response.headers_mut() = self.headers.clone();
-        sluis::ocpi::fuzz::conforms(&response).unwrap();
+        sluis::fuzz::ocpi::conforms(&response).unwrap();
         serde_json::from_slice(&self.body).unwrap()
     }
 
