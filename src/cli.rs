@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "attack")]
+mod attack;
 mod cdr;
 mod emsp;
 mod ocpi;
@@ -78,6 +80,9 @@ enum Command {
         #[command(subcommand)]
         action: ocpi::Action,
     },
+    /// Attack a running gateway from both its sides, and report leaks, unanswered calls, hangs and crashes.
+    #[cfg(feature = "attack")]
+    Attack(attack::Arguments),
     /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked and each was billed once.
@@ -200,6 +205,8 @@ pub fn main() -> ExitCode {
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Emsp(command) => emsp::run(command),
         Command::Ocpi { options, action } => ocpi::run(options, action),
+        #[cfg(feature = "attack")]
+        Command::Attack(arguments) => return attack::run(arguments),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)
