@@ -40,8 +40,7 @@ use world::World;
 
 /// Findings that are written down; a gateway with more has been told enough.
 const MAX_FINDINGS: usize = 100;
-/// How often a script is played again to make it shorter, and how long that may take.
-const TRIALS: usize = 24;
+/// How long a script may be played again to make it shorter.
 const TRIAL_TIME: Duration = Duration::from_secs(20);
 /// Rounds in a row in which no station could connect, after which the attack stops.
 const MAX_SHUT: u64 = 12;
@@ -93,6 +92,8 @@ pub struct Options {
     pub frame_bytes: usize,
     /// Half-open connections at a time.
     pub max_crowd: usize,
+    /// How often a script that shows something is played again to make it shorter.
+    pub trials: usize,
 }
 
 /// What an attack found and did.
@@ -260,7 +261,8 @@ async fn lane(world: Arc<World>, run: Arc<Run>) {
         }
         let script = plan::script(run.seed, round, &world.options.versions, bounds);
         let played = play(&world, &script).await;
-        if played.findings.iter().any(|f| f.key.ends_with(":open")) {
+        let is_shut = |f: &Finding| f.key.ends_with(":open") || f.key.ends_with(":dial");
+        if played.findings.iter().any(is_shut) {
             run.shut.fetch_add(1, Ordering::Relaxed);
         } else {
             run.shut.store(0, Ordering::Relaxed);
@@ -296,7 +298,7 @@ async fn shortened(
     let mut trials = 0;
     while size > 0 {
         let mut at = 0;
-        while at < best.steps.len() && trials < TRIALS && Instant::now() < until && !run.is_over() {
+        while at < best.steps.len() && trials < world.options.trials && Instant::now() < until && !run.is_over() {
             let kept = |(n, step): (usize, &Step)| (!(at..at + size).contains(&n) || matches!(step, Step::Open)).then(|| step.clone());
             let steps: Vec<Step> = best.steps.iter().enumerate().filter_map(kept).collect();
             if steps.len() < best.steps.len() {

@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::Digest;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 /// Every form that is looked for has at least so many characters: what is shorter turns up by chance.
 const HEAD: usize = 8;
@@ -18,6 +19,9 @@ const DEEPEST: u32 = 3;
 const MAX_UNDONE: usize = 4 << 20;
 /// A run of letters is tried as base64 or hexadecimal from so many on.
 const SHORTEST_RUN: usize = 12;
+/// Canaries of other scripts that are remembered, and how long they are at least.
+const MAX_OTHERS: usize = 20_000;
+const SHORTEST_OTHER: usize = 12;
 
 /// How the text is prepared before a form is looked for in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,13 +115,19 @@ impl Finder {
                     .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
             );
             if let Ok(inner) = lenient.decode(whole) {
-                self.look(&inner, depth + 1, budget, hits);
+                self.look_inside(&inner, depth, budget, hits, "inside base64");
             }
             if run.len() % 2 == 0 && run.iter().all(u8::is_ascii_hexdigit) {
                 let inner: Vec<u8> = run.chunks(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect();
-                self.look(&inner, depth + 1, budget, hits);
+                self.look_inside(&inner, depth, budget, hits, "inside hexadecimal");
             }
         }
+    }
+
+    fn look_inside(&self, inner: &[u8], depth: u32, budget: &mut usize, hits: &mut Vec<Hit>, how: &'static str) {
+        let before = hits.len();
+        self.look(inner, depth + 1, budget, hits);
+        hits[before..].iter_mut().for_each(|hit| hit.how = how);
     }
 
     fn scan(&self, view: View, text: &[u8], hits: &mut Vec<Hit>) {
@@ -134,6 +144,48 @@ impl Finder {
                 }
             }
         }
+    }
+}
+
+/// Canaries of all scripts, as they are: what one station said must not come out on another's connection either.
+#[derive(Default)]
+pub(super) struct Others {
+    order: VecDeque<Vec<u8>>,
+    by_head: HashMap<u64, Vec<Vec<u8>>>,
+}
+
+impl Others {
+    /// Remembers a canary, and forgets the oldest beyond the bound. Short ones are not remembered: among so many, one would turn up by chance.
+    pub(super) fn add(&mut self, canary: &str) {
+        let text = bare(canary).into_bytes();
+        if text.len() < SHORTEST_OTHER || self.by_head.get(&head(&text)).is_some_and(|all| all.contains(&text)) {
+            return;
+        }
+        if self.order.len() >= MAX_OTHERS {
+            if let Some(oldest) = self.order.pop_front() {
+                if let Entry::Occupied(mut all) = self.by_head.entry(head(&oldest)) {
+                    all.get_mut().retain(|text| *text != oldest);
+                    if all.get().is_empty() {
+                        all.remove();
+                    }
+                }
+            }
+        }
+        self.by_head.entry(head(&text)).or_default().push(text.clone());
+        self.order.push_back(text);
+    }
+
+    /// A canary that stands in `bytes`.
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<String> {
+        let plain = unescaped(bytes);
+        let bare: Vec<u8> = plain.iter().filter(|b| !is_separator(**b)).map(u8::to_ascii_uppercase).collect();
+        let mut last = 0u64;
+        bare.iter().enumerate().find_map(|(at, byte)| {
+            last = last << 8 | u64::from(*byte);
+            let from = (at + 1).checked_sub(HEAD)?;
+            let found = self.by_head.get(&last)?.iter().find(|text| bare[from..].starts_with(text))?;
+            Some(String::from_utf8_lossy(found).into_owned())
+        })
     }
 }
 
@@ -309,6 +361,17 @@ mod tests {
             assert!(!finder.find(form.as_bytes()).is_empty(), "{form}");
         }
         assert!(!finder.find(&wide).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_of_other_scripts_are_forgotten() {
+        let mut others = Others::default();
+        let card = |n: usize| format!("04:{n:012X}");
+        (0..=MAX_OTHERS).for_each(|n| others.add(&card(n)));
+        others.add("04A2B3C4");
+        assert_eq!(others.find(card(MAX_OTHERS).to_lowercase().as_bytes()), Some(card(MAX_OTHERS).replace(':', "")));
+        assert_eq!((others.find(card(0).as_bytes()), others.find(b"04A2B3C4")), (None, None));
+        assert_eq!(others.by_head.values().map(Vec::len).sum::<usize>(), MAX_OTHERS);
     }
 
     #[test]

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests kept for whoever waits, per station.
 const MAX_REQUESTS: usize = 16;
 
+/// How the markers of bad handshakes begin; they end with a letter that no number has.
+pub(super) const KNOCK: &str = "knock-";
+
 /// A connection that the gateway made.
 pub(super) struct Dialled {
     /// Its request, every byte.
@@ -38,7 +41,7 @@ struct Awaited {
 /// The door.
 #[derive(Default)]
 pub(super) struct Listener {
-    /// By a part of the path that belongs to one station.
+    /// By the station's id, or by the marker of a bad handshake.
     awaited: Mutex<HashMap<String, Awaited>>,
 }
 
@@ -60,7 +63,7 @@ impl Listener {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for connections whose request names `marker`, and refuses them with 401 if `refuse`.
+    /// Waits for connections of the station `marker`, and refuses them with 401 if `refuse`.
     pub(super) fn await_station(self: &Arc<Self>, marker: &str, refuse: bool) -> Waiting {
         let (to, dialled) = mpsc::channel(MAX_REQUESTS);
         self.lock().insert(marker.to_owned(), Awaited { to, refuse });
@@ -99,9 +102,13 @@ impl Listener {
         let (request, rest) = head(&mut stream).await.ok()?;
         let text = String::from_utf8_lossy(&request).into_owned();
         let path = text.split(' ').nth(1).unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
         let found = {
             let awaited = self.lock();
-            awaited.iter().find(|(marker, _)| path.contains(marker.as_str())).map(|(_, a)| (a.to.clone(), a.refuse))
+            // A bad handshake may have its marker anywhere.
+            let found =
+                awaited.get(name).or_else(|| awaited.iter().find(|(m, _)| m.starts_with(KNOCK) && path.contains(*m)).map(|(_, a)| a));
+            found.map(|a| (a.to.clone(), a.refuse))
         };
         let Some((to, refuse)) = found else {
             write(&mut stream, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", PATIENCE).await;

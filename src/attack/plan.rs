@@ -3,6 +3,7 @@
 
 use super::canary::{self, Nest};
 use super::dice::Dice;
+use super::listener::KNOCK;
 use super::messages::{Builder, Filling, Messages};
 use super::rules;
 use super::script::{Call, End, Script, Step};
@@ -428,7 +429,6 @@ impl Pen<'_> {
             }
         }
         self.steps.push(Step::Open);
-        self.steps.push(Step::Parrot);
         self.steps.push(Step::Reveal { canaries: planted });
         self.session(&card);
         "sloppy messages"
@@ -452,7 +452,7 @@ impl Pen<'_> {
         for _ in 0..8 {
             let canary = self.canary(End::Station, canary::NAMES, 30).replace(' ', "-");
             let (bytes, pieces) = rules::handshake(&mut self.dice, &canary, self.messages.version);
-            self.steps.push(Step::Knock { hex: super::scene::hex(&bytes), pieces, marker: "knock-".into() });
+            self.steps.push(Step::Knock { hex: super::scene::hex(&bytes), pieces, marker: KNOCK.into() });
         }
         self.steps.push(Step::Health);
         "handshakes"

@@ -12,8 +12,8 @@ use super::ws::{self, Heard};
 use super::{judge, plan};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -23,7 +23,7 @@ const MAX_WIRE_TEXT: usize = 8192;
 /// Bytes of what the central system saw that are kept to look codes up in.
 const MAX_SEEN: usize = 4 << 20;
 /// Findings of one script, after which it stops.
-const MAX_FINDINGS: usize = 5;
+const MAX_FINDINGS: usize = 20;
 /// Strings that a parrot reads as cards at a time.
 const MAX_TAPS: usize = 40;
 /// How long to wait before a gateway that is busy (429, 503) is asked again.
@@ -106,6 +106,11 @@ async fn run(world: &Arc<World>, script: &Script, nested: bool) -> Played {
         nested,
         station,
     };
+    {
+        let mut others = world.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = script.canaries.iter().filter(|c| c.of == End::Station && !world.options.crosses.contains(&c.class));
+        ours.for_each(|canary| others.add(&canary.text));
+    }
     world.stats.conversations.fetch_add(u64::from(!nested), Ordering::Relaxed);
     world.stats.canaries.fetch_add(script.canaries.len() as u64, Ordering::Relaxed);
     for (at, step) in script.steps.iter().enumerate() {
@@ -244,7 +249,14 @@ impl Scene<'_> {
     /// The leak oracle on what the central system got.
     fn look(&mut self, text: &str, place: &str) {
         self.world.stats.checks.fetch_add(1, Ordering::Relaxed);
-        for hit in self.secrets.find(text.as_bytes()) {
+        let hits = self.secrets.find(text.as_bytes());
+        let other =
+            hits.is_empty().then(|| self.world.others.lock().unwrap_or_else(PoisonError::into_inner).find(text.as_bytes())).flatten();
+        if let Some(other) = other {
+            let what = format!("the central system was sent {other} on the connection of a station that never said it, in {place}");
+            self.found(Class::Leak, &format!("other:{place}"), what);
+        }
+        for hit in hits {
             let Canary { text, class, .. } = &self.script.canaries[hit.canary];
             let what = format!("the central system was sent the {class:?} {text} {} in {place}", hit.how);
             self.found(Class::Leak, &format!("{place}:{}", hit.how), what);
@@ -574,12 +586,14 @@ impl Scene<'_> {
     }
 
     async fn reveal(&mut self, canaries: &[usize]) {
+        self.settle().await;
         let before = self.seen.clone();
-        for canary in canaries {
+        for (at, canary) in canaries.iter().enumerate() {
             let Some(Canary { text, .. }) = self.script.canaries.get(*canary) else { continue };
             let text = text.clone();
             // From here on it is no guess any more but a card that the station has read.
-            self.guesses = Finder::new(&self.script.canaries, |at, c| c.of == End::Csms && !c.harmless && !canaries.contains(&at));
+            let shown = &canaries[..=at];
+            self.guesses = Finder::new(&self.script.canaries, |at, c| c.of == End::Csms && !c.harmless && !shown.contains(&at));
             self.tap(&text).await;
             if let Some(code) = self.codes[*canary].clone().filter(|code| before.contains(&code.to_ascii_uppercase())) {
                 let what = format!("the central system sent {text} down, and had seen its code {code} before any station showed the card");
@@ -611,7 +625,7 @@ impl Scene<'_> {
     }
 
     async fn knock(&mut self, bytes: &[u8], pieces: usize, marker: &str) {
-        let marker = format!("{marker}{}", self.world.next());
+        let marker = format!("{marker}{}z", self.world.next());
         let bytes = replace(&replace(bytes, b"MARKER", marker.as_bytes()), b"PATH/", self.world.target.path.as_bytes());
         let mut waiting = self.world.door.await_station(&marker, false);
         let mut stream = match self.world.target.dial().await {

@@ -1,6 +1,7 @@
 //! What all scripts share: the target, the door of the central system, the catalogues, and the counts.
 
 use super::Options;
+use super::leaks::Others;
 use super::listener::Listener;
 use super::messages::Messages;
 use super::script::End;
@@ -24,6 +25,7 @@ pub(super) struct World {
     /// Names of stations that nobody uses just now, if the command line gave any.
     names: Mutex<Vec<String>>,
     free: Option<Semaphore>,
+    pub(super) others: Mutex<Others>,
     /// Tells this run's stations from those of another.
     run: u64,
     pub(super) stats: Stats,
@@ -63,6 +65,7 @@ impl World {
             deadline: options.deadline,
             free: (!names.is_empty()).then(|| Semaphore::new(names.len())),
             names: Mutex::new(names),
+            others: Mutex::default(),
             options,
             target,
             door: Arc::default(),

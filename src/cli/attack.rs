@@ -115,6 +115,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         flood_frames: arguments.flood,
         frame_bytes: arguments.frame_bytes,
         max_crowd: arguments.crowd,
+        trials: 24,
     };
     let Ok(runtime) = super::runtime() else { return ExitCode::from(WRONG_ARGUMENTS) };
     let done = runtime.block_on(async {
