@@ -288,7 +288,7 @@ async fn proxy(listener: TcpListener, to: std::net::SocketAddr, faults: Faults, 
     }
 }
 
-fn options(target: String, report: PathBuf, rounds: u64, concurrency: usize) -> Options {
+fn options(target: String, report: PathBuf, rounds: u64, concurrency: usize, patient: bool) -> Options {
     Options {
         target,
         upstream_listen: "127.0.0.1:0".into(),
@@ -307,7 +307,9 @@ fn options(target: String, report: PathBuf, rounds: u64, concurrency: usize) -> 
         id_prefix: "attack-".into(),
         versions: Version::ALL.to_vec(),
         report: Some(report),
-        deadline: Duration::from_secs(3),
+        // Where nothing is wrong nobody waits so long; where something is, every wait in vain does.
+        deadline: Duration::from_secs(if patient { 30 } else { 3 }),
+        pace: Duration::ZERO,
         crosses: Vec::new(),
         flood_frames: 300,
         frame_bytes: 1 << 20,
@@ -330,7 +332,7 @@ impl Gateway {
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let back = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = format!("ws://{}/ocpp/", front.local_addr().unwrap());
-        let attack = Attack::open(options(target, dir.path().join("report"), rounds, concurrency)).await.unwrap();
+        let attack = Attack::open(options(target, dir.path().join("report"), rounds, concurrency, faults.is_empty())).await.unwrap();
         let values = vec![
             ("listen", "127.0.0.1:0".into()),
             ("admin", "127.0.0.1:0".into()),

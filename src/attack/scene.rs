@@ -62,6 +62,8 @@ pub(super) struct Scene<'a> {
     /// The gateway may close: something was sent that allows it.
     fragile: bool,
     flooded: (u64, u64),
+    /// Whose flood it was, and of what: a gateway may give its CALLs other ids.
+    flooding: Option<(End, &'static str)>,
     step: usize,
     findings: Vec<Finding>,
     began: Instant,
@@ -99,6 +101,7 @@ async fn run(world: &Arc<World>, script: &Script, nested: bool) -> Played {
         loose: [false; 2],
         fragile: false,
         flooded: (0, 0),
+        flooding: None,
         step: 0,
         findings: Vec::new(),
         began: Instant::now(),
@@ -116,6 +119,9 @@ async fn run(world: &Arc<World>, script: &Script, nested: bool) -> Played {
     for (at, step) in script.steps.iter().enumerate() {
         scene.step = at;
         scene.act(step).await;
+        if !world.options.pace.is_zero() {
+            sleep(world.options.pace).await;
+        }
         if scene.findings.len() >= MAX_FINDINGS || scene.findings.iter().any(|f| matches!(f.class, Class::Crash | Class::Hang)) {
             break;
         }
@@ -179,7 +185,7 @@ impl Scene<'_> {
                 Ok(line) => {
                     self.line = Some(line);
                     self.pending.clear();
-                    (self.loose, self.fragile) = ([false; 2], false);
+                    (self.loose, self.fragile, self.flooding) = ([false; 2], false, None);
                     return;
                 }
                 Err((_, _, true)) if Instant::now() + AGAIN < deadline => sleep(AGAIN).await,
@@ -199,7 +205,9 @@ impl Scene<'_> {
             return Err(crash("the handshake cannot be sent"));
         }
         let answer = timeout_at(deadline, head(&mut station)).await;
-        let (answer, rest) = answer.map_err(|_| (Class::Hang, "no answer to the handshake".to_owned(), false))?.map_err(crash)?;
+        let answer = answer.map_err(|_| (Class::Hang, "no answer to the handshake".to_owned(), false))?;
+        // A gateway that limits how many come may also just close.
+        let (answer, rest) = answer.map_err(|what| (Class::Crash, what.to_owned(), true))?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status: u16 = answer.get(9..12).and_then(|s| s.parse().ok()).unwrap_or_default();
         if status != 101 {
@@ -353,7 +361,7 @@ impl Scene<'_> {
     /// A Heartbeat through and through: whatever was sent before has been dealt with when it is answered.
     async fn settle(&mut self) {
         if self.line.as_ref().is_some_and(Line::is_whole) {
-            let call = plan::heartbeat(&format!("h{}", self.world.next()));
+            let call = plan::heartbeat(&format!("h{:x}", self.world.next()));
             self.calls(&[call]).await;
         }
     }
@@ -461,7 +469,8 @@ impl Scene<'_> {
     /// A CALL arrived at `end`.
     async fn arrived(&mut self, end: End, kind: u64, id: &str, action: &str, payload: &Value) {
         let from = end.other();
-        if id.starts_with(FLOOD) {
+        let known = self.pending.iter().any(|p| p.call.from == from && p.call.id == id);
+        if id.starts_with(FLOOD) || !known && self.flooding == Some((from, action)) && self.flooded.1 < self.flooded.0 {
             let answer = if end == End::Csms { r#"{"currentTime":"2026-11-24T10:00:00Z"}"# } else { r#"{"status":"Accepted"}"# };
             return self.send(end, ws::TEXT, &format!("[3,{},{answer}]", Value::from(id))).await;
         }
@@ -581,7 +590,7 @@ impl Scene<'_> {
 
     /// The station reads a card.
     async fn tap(&mut self, text: &str) {
-        let call = plan::authorize(self.messages.version, &format!("t{}", self.world.next()), text);
+        let call = plan::authorize(self.messages.version, &format!("t{:x}", self.world.next()), text);
         self.calls(&[call]).await;
     }
 
@@ -605,7 +614,7 @@ impl Scene<'_> {
     async fn alike(&mut self, from: End, action: &str, frames: &[String; 2]) {
         let mut answers = Vec::new();
         for (at, frame) in frames.iter().enumerate() {
-            let id = format!("a{}{at}", self.world.next());
+            let id = format!("a{:x}{at}", self.world.next());
             let call = Call {
                 from,
                 id: id.clone(),
@@ -630,7 +639,8 @@ impl Scene<'_> {
         let mut waiting = self.world.door.await_station(&marker, false);
         let mut stream = match self.world.target.dial().await {
             Ok(stream) => stream,
-            Err(what) => return self.found(Class::Crash, "dial", format!("no connection can be made: {what}")),
+            // Whether that is a fault or a limit, a normal station finds out.
+            Err(_) => return self.health().await,
         };
         self.note("knock", &String::from_utf8_lossy(&bytes));
         for piece in bytes.chunks(bytes.len().div_ceil(pieces.max(1)).max(1)) {
@@ -680,14 +690,16 @@ impl Scene<'_> {
         self.fragile = true; // a gateway may end a connection that floods it
         self.flooded = (0, 0);
         let action = if from == End::Station { "Heartbeat" } else { "ClearCache" };
+        self.flooding = Some((from, action));
         let filler = if bytes > 0 { format!(r#""x":"{}""#, "a".repeat(bytes)) } else { String::new() };
-        for _ in 0..frames {
-            let text = format!(r#"[2,"{FLOOD}{}","{action}",{{{filler}}}]"#, self.world.next());
+        for number in 0..frames {
+            let text = format!(r#"[2,"{FLOOD}{number:x}","{action}",{{{filler}}}]"#);
             self.world.stats.frames.fetch_add(1, Ordering::Relaxed);
+            self.flooded.0 += 1;
             if !self.put(from, ws::frame(from, 0x80 | ws::TEXT, text.as_bytes()), self.world.deadline).await {
+                self.flooded.0 -= 1;
                 break;
             }
-            self.flooded.0 += 1;
         }
         self.until(|scene| scene.flooded.1 >= scene.flooded.0).await;
         if self.line.as_ref().is_some_and(Line::is_whole) && self.flooded.1 < self.flooded.0 {
@@ -707,8 +719,8 @@ impl Scene<'_> {
         line.pause(reader, true);
         let from = reader.other();
         self.loose = [true; 2];
-        for _ in 0..frames {
-            let text = format!(r#"[2,"{FLOOD}{}","DataTransfer",{{"vendorId":"{}"}}]"#, self.world.next(), "a".repeat(bytes));
+        for number in 0..frames {
+            let text = format!(r#"[2,"{FLOOD}{number:x}","DataTransfer",{{"vendorId":"{}"}}]"#, "a".repeat(bytes));
             if !self.put(from, ws::frame(from, 0x80 | ws::TEXT, text.as_bytes()), Duration::from_millis(500)).await {
                 break;
             }

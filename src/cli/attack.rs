@@ -69,6 +69,9 @@ pub(super) struct Arguments {
     /// Seconds that an answer may take: more than the gateway's own patience.
     #[arg(long, default_value_t = 40)]
     deadline: u64,
+    /// Milliseconds to wait after each step, for a gateway that limits how much a station may say.
+    #[arg(long, default_value_t = 0)]
+    pace: u64,
     /// Kinds of identifier that the policy lets cross on purpose, and that are no leak.
     #[arg(long, value_delimiter = ',')]
     crosses: Vec<CanaryClass>,
@@ -111,6 +114,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         versions: if arguments.version.is_empty() { Version::ALL.to_vec() } else { arguments.version },
         report: replay.is_none().then_some(arguments.report),
         deadline: Duration::from_secs(arguments.deadline.max(1)),
+        pace: Duration::from_millis(arguments.pace),
         crosses: arguments.crosses,
         flood_frames: arguments.flood,
         frame_bytes: arguments.frame_bytes,
