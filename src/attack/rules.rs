@@ -9,7 +9,19 @@ use serde_json::{Value, json};
 /// A frame that says the same in other bytes: escapes, white space.
 pub(super) fn respelt(dice: &mut Dice, frame: &str, action: &str) -> String {
     match dice.roll(3) {
-        0 => frame.replace(',', " ,\t").replace(':', " :\n"),
+        0 => {
+            // White space, but not inside strings.
+            let (mut out, mut inside, mut escaped) = (String::with_capacity(2 * frame.len()), false, false);
+            for letter in frame.chars() {
+                inside ^= letter == '"' && !escaped;
+                escaped = letter == '\\' && !escaped;
+                out.push(letter);
+                if !inside && matches!(letter, ',' | ':' | '[' | '{') {
+                    out.push_str(" \t\r\n");
+                }
+            }
+            out
+        }
         1 => frame.replace('/', "\\/"),
         _ => {
             // Every letter of the payload's strings as an escape, but none of the names of the standard: they are words.
@@ -274,4 +286,28 @@ pub(super) fn handshake(dice: &mut Dice, canary: &str, version: Version) -> (Vec
 pub(super) fn begun_handshake(dice: &mut Dice) -> Vec<u8> {
     let all: [&[u8]; 4] = [b"", b"G", b"GET /x HTTP/1.1\r\nHost: x\r\n", b"\x16\x03\x01"];
     dice.pick(&all).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_in_other_bytes_says_the_same() {
+        let frame = json!([2, "VID:42E64B31106D", "Authorize", {"idTag": "04:A2,\"B3/C4", "list": ["\\", {"a": "11:20"}]}]);
+        for seed in 0..30 {
+            let respelt = respelt(&mut Dice::new(seed), &frame.to_string(), "Authorize");
+            assert_eq!(serde_json::from_str::<Value>(&respelt).unwrap(), frame, "{respelt}");
+        }
+    }
+
+    #[test]
+    fn a_mutated_call_can_still_be_read_as_a_call() {
+        let frame = json!([2, "s1", "StartTransaction", {"idTag": "X", "meterStart": 1200, "a": {"b": [1, "c"]}}]).to_string();
+        for seed in 0..200 {
+            let mutated = mutated(&mut Dice::new(seed), &frame, "04A2B3C4D5E6F7");
+            assert!(mutated.starts_with("[2,\"s1\",\"StartTransaction\","), "{mutated}");
+            assert_ne!(mutated, frame);
+        }
+    }
 }
