@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "attack")]
+mod attack;
 mod cdr;
 mod emsp;
 mod ocpi;
@@ -82,6 +84,9 @@ enum Command {
     /// Hash the passwords that stations connect with.
     #[command(subcommand)]
     Stations(stations::Stations),
+    /// Attack a running gateway from both its sides, and report leaks, unanswered calls, hangs and crashes.
+    #[cfg(feature = "attack")]
+    Attack(attack::Arguments),
     /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked and each was billed once.
@@ -205,6 +210,8 @@ pub fn main() -> ExitCode {
         Command::Emsp(command) => emsp::run(command),
         Command::Ocpi { options, action } => ocpi::run(options, action),
         Command::Stations(command) => stations::run(&command),
+        #[cfg(feature = "attack")]
+        Command::Attack(arguments) => return attack::run(arguments),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

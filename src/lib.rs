@@ -35,10 +35,13 @@
 //! [`reload`] (files that are read again), [`tls`], [`gateway`],
 //! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
-//! cargo feature of its name, `demo`: a small world to run it in, and `fuzz`: what must hold for any bytes.
+//! cargo features of their names, `demo`: a small world to run it in, `attack`: a black-box harness that knows nothing of the rest, and
+//! `fuzz`: what must hold for any bytes.
 #![warn(clippy::unwrap_used)]
 
 pub mod admin;
+#[cfg(feature = "attack")]
+pub mod attack;
 pub mod billing;
 pub mod cdr;
 pub mod charging;

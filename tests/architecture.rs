@@ -152,6 +152,19 @@ fn delivery_and_the_gateway_do_not_know_each_other() {
     }
 }
 
+/// The attack is an oracle of its own: of the gateway it knows nothing but the facts of OCPP, and the clock.
+#[test]
+fn the_attack_knows_nothing_of_the_gateway() {
+    let rooms = sources();
+    for (path, code) in rooms.get("attack").into_iter().flatten() {
+        for (at, _) in code.match_indices("crate::") {
+            let named = &code[at + "crate::".len()..];
+            let allowed = ["ocpp::Version", "ocpp::catalogue::", "clock::now"];
+            assert!(allowed.iter().any(|a| named.starts_with(a)), "{}: the attack names {:?}", path.display(), named.lines().next());
+        }
+    }
+}
+
 /// I1: one door out. Only the treatment's own file makes an `Outgoing`.
 #[test]
 fn only_the_treatment_makes_an_outgoing_frame() {
