@@ -5,6 +5,7 @@ mod codes;
 mod epochs;
 mod files;
 mod share;
+mod signing;
 
 use crate::clock::Timestamp;
 use crate::journal::Journal;
@@ -17,6 +18,7 @@ use crate::vault::Vault;
 pub use codes::{Coded, CodesError, LONGEST_LINE};
 pub use epochs::{EpochState, EpochStatus, RotationError};
 pub use files::{KEK_FILE, SERVE_LOCK};
+pub use signing::SigningKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

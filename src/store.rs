@@ -139,8 +139,14 @@ pub enum Op {
         /// When.
         at: Timestamp,
     },
-    /// Keep what a session adds to a period, in place of what it added before. The period not open: [`StoreError::Gone`].
-    VisitPut(VisitRow),
+    /// Keep what a session adds to a period, in place of what it added before. Nothing is kept if one of `unless` is not to be counted. The
+    /// period not open: [`StoreError::Gone`].
+    VisitPut {
+        /// The visit.
+        row: VisitRow,
+        /// Digests of its card and contracts among those who are not to be counted.
+        unless: Vec<[u8; 16]>,
+    },
     /// Forget what a session added to a period.
     VisitDrop {
         /// The period.

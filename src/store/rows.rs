@@ -114,7 +114,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         | Op::PurgeBilling { .. }
         | Op::SecretKeep { .. }
         | Op::PeriodOpen { .. }
-        | Op::VisitPut(_)
+        | Op::VisitPut { .. }
         | Op::VisitDrop { .. }
         | Op::VisitsForget { .. }
         | Op::Release(_)

@@ -145,9 +145,15 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
         Op::PeriodOpen { name, wrapped, at } => {
             run("INSERT INTO period (name, wrapped, opened) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", params![name, wrapped, at.0])?;
         }
-        Op::VisitPut(row) => {
+        Op::VisitPut { row, unless } => {
             let VisitRow { period, session, card, contract, sealed } = row;
             changed(conn, period)?;
+            for blind in unless {
+                // Here, where nobody can object in between.
+                if opt_out(conn, blind)?.is_some() {
+                    return Ok(true);
+                }
+            }
             run(
                 "INSERT INTO visit (period, session, card, contract, dek, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET card = ?3, contract = ?4, dek = ?5, sealed = ?6",
