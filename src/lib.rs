@@ -30,7 +30,7 @@
 //! # The rooms
 //!
 //! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
-//! [`charging`], [`cdr`].
+//! [`charging`], [`cdr`], [`stats`].
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
 //! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
@@ -63,6 +63,7 @@ pub mod seal;
 pub mod secret;
 pub mod serve;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod treat;
 pub mod vault;
