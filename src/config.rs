@@ -3,6 +3,7 @@
 
 mod emsp;
 pub mod file;
+mod statistics;
 
 use crate::gateway::Settings;
 use crate::ocpp::Version;
@@ -10,6 +11,7 @@ use crate::policy::Namespace;
 use crate::pseudonym::Alphabet;
 use crate::recipient::{Party, Recipients};
 pub use emsp::{EmspConfig, TokenForm};
+pub use statistics::StatisticsConfig;
 use file::Reader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -105,6 +107,8 @@ pub struct Config {
     pub journal_days: u64,
     /// Billing; `None` where no site register is named.
     pub billing: Option<BillingConfig>,
+    /// Statistics.
+    pub statistics: StatisticsConfig,
     /// The OCPI surface; `None` where no address is named.
     pub ocpi: Option<OcpiConfig>,
     /// The e-MSPs.
@@ -182,7 +186,9 @@ impl Config {
             reader.mistake("stations.idle_seconds", "must be at least 2.5 times stations.ping_seconds, or 0 to follow it");
         }
         let journal_days = reader.number("journal.keep_days", 400, 1, 4000);
-        let billing = billing(&mut reader);
+        let zone = time_zone(&mut reader);
+        let billing = billing(&mut reader, zone);
+        let statistics = statistics::read(&mut reader, zone, billing.is_some());
         let ocpi = ocpi(&mut reader, allow_plaintext);
         let emsps = emsp::read(&mut reader, allow_plaintext);
         let log_json = reader.choice("log.format", &["json", "text"]) == 0;
@@ -209,6 +215,7 @@ impl Config {
             stations,
             journal_days,
             billing,
+            statistics,
             ocpi,
             emsps,
             log_json,
@@ -244,14 +251,17 @@ fn policy_text(reader: &mut Reader<'_>, policy: String) -> String {
     }
 }
 
-fn billing(reader: &mut Reader<'_>) -> Option<BillingConfig> {
-    let party = reader.text("cpo.party", None);
-    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
+fn time_zone(reader: &mut Reader<'_>) -> chrono_tz::Tz {
     let zone = reader.text("cpo.time_zone", Some("Europe/Amsterdam")).unwrap_or_default();
-    let zone = zone.parse().unwrap_or_else(|_| {
+    zone.parse().unwrap_or_else(|_| {
         reader.mistake("cpo.time_zone", "is no IANA time zone, such as Europe/Amsterdam");
         chrono_tz::Tz::UTC
-    });
+    })
+}
+
+fn billing(reader: &mut Reader<'_>, zone: chrono_tz::Tz) -> Option<BillingConfig> {
+    let party = reader.text("cpo.party", None);
+    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
     let sites = reader.text("billing.sites", None).map(PathBuf::from);
     let tariffs = reader.text("billing.tariffs", None).map(PathBuf::from);
     let settle = Duration::from_secs(60 * reader.number("billing.settle_minutes", 15, 0, 10_080));

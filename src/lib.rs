@@ -58,6 +58,7 @@ pub mod ocpi;
 pub mod ocpp;
 pub mod policy;
 pub mod pseudonym;
+pub mod publication;
 pub mod recipient;
 pub mod seal;
 pub mod secret;

@@ -3,6 +3,7 @@
 
 use crate::admin::{self, Condition};
 use crate::billing::{self, Billing, Desk, Pulse};
+use crate::cdr::site::Sites;
 use crate::charging::Patience;
 use crate::clock;
 use crate::config::{Config, EmspConfig, UpstreamConfig};
@@ -15,6 +16,7 @@ use crate::ocpi::client::{Authorization, Client, Trouble};
 use crate::ocpi::directory::Directory;
 use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
+use crate::publication::{Gate, Publication, Terms, register};
 use crate::store::{Op, Store, StoreError};
 use crate::vault::tokens::EmspToken;
 use serde_json::Value;
@@ -29,6 +31,8 @@ use tokio::task::JoinHandle;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often periods of statistics are looked at that may be due.
+const PUBLISH: Duration = Duration::from_secs(600);
 /// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
 /// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
@@ -75,7 +79,7 @@ impl Serving {
     /// [`StartError`]; nothing is left bound or locked.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
-        let Ready { upstream, desk } = Ready::read(config).map_err(StartError::Config)?;
+        let Ready { upstream, desk, terms } = Ready::read(config).map_err(StartError::Config)?;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
@@ -123,8 +127,13 @@ impl Serving {
             }
         }
         let gateway = Gateway::new(Arc::new(rules), custody, upstream, config.stations.clone(), metrics);
+        let publication = terms.map(|terms| {
+            Arc::new(Publication { custody: Arc::clone(&gateway.custody), terms, dir: config.statistics.dir.clone() })
+        });
+        let gate = publication.as_ref().map(|_| Gate { zone: config.statistics.zone });
         let billing = desk.zip(config.billing.as_ref()).map(|(desk, config)| Billing {
             desk: Arc::new(desk),
+            gate,
             custody: Arc::clone(&gateway.custody),
             patience: Patience { settle: config.settle, max_age: config.max_age },
             metrics: gateway.metrics.clone(),
@@ -147,6 +156,7 @@ impl Serving {
         });
         let days = Days { journal: config.journal_days, billing: config.billing.as_ref().map(|billing| billing.keep_days) };
         let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), days, pulse));
+        let publishing = publication.map(|publication| tokio::spawn(publish(publication, gateway.metrics.clone())));
         let billing = billing.map(|billing| tokio::spawn(billing.run()));
         let (stop, stopped) = oneshot::channel();
         let door = Arc::clone(&gateway);
@@ -156,7 +166,7 @@ impl Serving {
             })
             .await;
         });
-        let others = [pages, upkeep].into_iter().chain(billing).collect();
+        let others = [pages, upkeep].into_iter().chain(billing).chain(publishing).collect();
         Ok(Self { listen, admin, gateway, ocpi, delivering, surface, stop: Some(stop), serving, others })
     }
 
@@ -197,12 +207,25 @@ pub fn desk(config: &Config) -> Result<Option<Desk>, Vec<String>> {
     config.billing.as_ref().map(|billing| Desk::open(billing, config.recipients())).transpose()
 }
 
+/// How statistics are made of a site register.
+///
+/// # Errors
+/// What is wrong with the register, by its key.
+pub fn terms(config: &Config, sites: &Sites) -> Result<Terms, String> {
+    let statistics = &config.statistics;
+    let geography = register::geography(sites, &statistics.country, statistics.zone, statistics.grouping);
+    let geography = geography.map_err(|why| format!("billing.sites: {why}, which statistics need"))?;
+    Ok(Terms { geography, parameters: statistics.parameters.clone(), method: statistics.method })
+}
+
 /// What the files that a configuration names say.
 pub struct Ready {
     /// The way to the central system.
     pub upstream: Upstream,
     /// By what sessions are billed; `None` where there is no billing.
     pub desk: Option<Desk>,
+    /// How statistics are made; `None` where none are.
+    pub terms: Option<Terms>,
 }
 
 impl Ready {
@@ -214,9 +237,13 @@ impl Ready {
         let upstream = config.upstream.as_ref().ok_or_else(|| "upstream.url: is missing (or --upstream)".to_owned()).and_then(dialler);
         let desk = desk(config);
         let tokens = Directory::mistakes(config);
-        match (upstream, desk) {
-            (Ok(upstream), Ok(desk)) if tokens.is_empty() => Ok(Self { upstream, desk }),
-            (upstream, desk) => Err(upstream.err().into_iter().chain(desk.err().into_iter().flatten()).chain(tokens).collect()),
+        let terms = desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled).map(|desk| terms(config, desk.sites()));
+        match (upstream, desk, terms.transpose()) {
+            (Ok(upstream), Ok(desk), Ok(terms)) if tokens.is_empty() => Ok(Self { upstream, desk, terms }),
+            (upstream, desk, terms) => {
+                let told = upstream.err().into_iter().chain(desk.err().into_iter().flatten()).chain(terms.err());
+                Err(told.chain(tokens).collect())
+            }
         }
     }
 }
@@ -252,6 +279,20 @@ async fn upkeep(gateway: Arc<Gateway>, days: Days, pulse: Option<Arc<Pulse>>) {
             purge(&gateway, days).await;
         }
         beats += 1;
+    }
+}
+
+/// Closes the periods of statistics that are due; off the threads that serve stations.
+async fn publish(publication: Arc<Publication>, metrics: Metrics) {
+    let mut tick = tokio::time::interval(PUBLISH);
+    loop {
+        tick.tick().await;
+        let publication = Arc::clone(&publication);
+        match tokio::task::spawn_blocking(move || publication.round(clock::now())).await {
+            Ok(Ok(round)) => metrics.statistics(round.open, round.overdue, round.released),
+            Ok(Err(why)) => tracing::error!(reason = %why, "statistics cannot be looked after"),
+            Err(_) => tracing::error!("statistics broke off, and are tried again"),
+        }
     }
 }
 
@@ -422,5 +463,13 @@ impl Condition for Now {
 
     fn metrics(&self) -> String {
         self.gateway.metrics.render()
+    }
+
+    fn releases(&self) -> Vec<(String, String)> {
+        self.gateway.custody.store().released_names().unwrap_or_default()
+    }
+
+    fn release(&self, period: &str, file: &str) -> Option<Vec<u8>> {
+        self.gateway.custody.store().released(period, file).ok().flatten()
     }
 }

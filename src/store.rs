@@ -164,6 +164,13 @@ pub enum Op {
     /// Release a period: ledger entries, the released bytes, and the end of its secret. The ledger or the period has moved on, or a table was
     /// released for the period before: [`StoreError::Conflict`].
     Release(ReleaseRow),
+    /// Close a period without a release, and overwrite its secret. Not open: nothing happens.
+    PeriodDiscard {
+        /// Its name.
+        name: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Keep one more file of a release, unless there is one of its name.
     ReleasedAdd(ReleasedFile),
     /// Drop visits of a period that is closed, at most so many: nothing opens them any more.

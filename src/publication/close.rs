@@ -12,7 +12,6 @@
 
 use super::files::{self, File};
 use super::gathering::{Gathering, Stay};
-use super::manifest::Manifest;
 use super::receipt::Receipt;
 use super::{NotPublished, Publication, Publishable};
 use crate::clock::Timestamp;
@@ -140,8 +139,11 @@ impl Publication {
     /// To be called again: [`StoreError::Locked`] if somebody still reads.
     pub fn finish(&self, period: Period, now: Timestamp) -> Result<(), NotPublished> {
         let (store, name) = (self.custody.store(), period.to_string());
-        let Some(row) = store.period(&name)? else { return Ok(()) };
-        let (Some(closed), Some(manifest)) = (row.closed, store.released(&name, files::MANIFEST)?) else { return Ok(()) };
+        let Some(closed) = store.period(&name)?.and_then(|row| row.closed) else { return Ok(()) };
+        let Some(manifest) = store.released(&name, files::MANIFEST)? else {
+            // Closed without a release: nothing to say, but nothing may be left either.
+            return if store.visits_after(&name, None)?.is_empty() { Ok(()) } else { self.purge(&name) };
+        };
         if store.released(&name, files::RECEIPT)?.is_some() {
             return Ok(());
         }

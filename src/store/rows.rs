@@ -114,6 +114,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         | Op::PurgeBilling { .. }
         | Op::SecretKeep { .. }
         | Op::PeriodOpen { .. }
+        | Op::PeriodDiscard { .. }
         | Op::VisitPut { .. }
         | Op::VisitDrop { .. }
         | Op::VisitsForget { .. }

@@ -172,6 +172,12 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
             run("DELETE FROM visit WHERE period = ? AND contract = ?", params![period, person])?;
         }
         Op::Release(row) => release(conn, row)?,
+        Op::PeriodDiscard { name, at } => {
+            run(
+                "UPDATE period SET wrapped = zeroblob(length(wrapped)), closed = ?, version = 0 WHERE name = ? AND closed IS NULL",
+                params![at.0, name],
+            )?;
+        }
         Op::ReleasedAdd(file) => {
             run(
                 "INSERT INTO released (period, name, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -220,10 +226,11 @@ fn release(conn: &Connection, row: &ReleaseRow) -> Result<(), StoreError> {
         return Err(StoreError::Conflict);
     }
     match period_version {
-        // The secret goes in the change that brings the release: there is no moment at which both are there.
+        // The secret goes in the change that brings the release: there is no moment at which both are there. And so does the version, which is
+        // almost the number of sessions.
         Some(version) => {
             let closed = run(
-                "UPDATE period SET wrapped = zeroblob(length(wrapped)), closed = ? WHERE name = ? AND closed IS NULL AND version = ?",
+                "UPDATE period SET wrapped = zeroblob(length(wrapped)), closed = ?, version = 0 WHERE name = ? AND closed IS NULL AND version = ?",
                 params![at.0, period, i64::try_from(*version).unwrap_or(i64::MAX)],
             )?;
             if closed == 0 {
@@ -233,7 +240,7 @@ fn release(conn: &Connection, row: &ReleaseRow) -> Result<(), StoreError> {
         None => {
             run(
                 "INSERT INTO period (name, wrapped, opened, closed) VALUES (?1, zeroblob(0), ?2, ?2)
-                 ON CONFLICT DO UPDATE SET wrapped = zeroblob(length(wrapped)), closed = coalesce(closed, ?2)",
+                 ON CONFLICT DO UPDATE SET wrapped = zeroblob(length(wrapped)), closed = coalesce(closed, ?2), version = 0",
                 params![period, at.0],
             )?;
         }

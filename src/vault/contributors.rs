@@ -6,7 +6,7 @@
 
 use super::{Vault, VaultError};
 use crate::clock::Timestamp;
-use crate::identity::Identifier;
+use crate::identity::{Declared, Identifier};
 pub use crate::keys::PeriodKey;
 use crate::secret::Sensitive;
 use crate::seal::SealError;
@@ -82,6 +82,20 @@ pub struct Heard {
     pub too_late_for: Vec<String>,
 }
 
+/// All who are not to be counted, for a look at many identifiers.
+pub struct Objectors<'a> {
+    vault: &'a Vault,
+    blinds: HashSet<[u8; 16]>,
+}
+
+impl Objectors<'_> {
+    /// Whether a card or contract, in whatever spelling, is not to be counted.
+    pub fn has(&self, text: &str) -> bool {
+        let digest = || self.vault.objector(&Identifier::from_wire(text, Declared::Undeclared));
+        !self.blinds.is_empty() && self.blinds.contains(&digest())
+    }
+}
+
 /// What is known of cards and contracts when a period closes: which belong together, and who is not to be counted.
 #[derive(Default)]
 pub struct Links {
@@ -146,14 +160,7 @@ impl Vault {
     /// # Errors
     /// The store cannot be read. A token that does not open joins nothing.
     pub fn links(&self, key: &PeriodKey, is_known: &dyn Fn(&[u8; 16]) -> bool) -> Result<Links, StoreError> {
-        let mut objectors = HashSet::new();
-        let mut after = None;
-        loop {
-            let page = self.inner.store.opt_outs_after(after.as_ref())?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.blind);
-            objectors.extend(page.iter().map(|row| row.blind));
-        }
+        let objectors = self.objectors()?.blinds;
         let mut links = Links::default();
         let mut after = None;
         loop {
@@ -171,6 +178,21 @@ impl Vault {
                 links.objectors.extend(card_objects.then_some(its));
                 links.objectors.extend(contract_objects.then_some(of));
             }
+        }
+    }
+
+    /// All who are not to be counted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn objectors(&self) -> Result<Objectors<'_>, StoreError> {
+        let mut blinds = HashSet::new();
+        let mut after = None;
+        loop {
+            let page = self.inner.store.opt_outs_after(after.as_ref())?;
+            let Some(last) = page.last() else { return Ok(Objectors { vault: self, blinds }) };
+            after = Some(last.blind);
+            blinds.extend(page.iter().map(|row| row.blind));
         }
     }
 
