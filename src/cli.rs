@@ -3,6 +3,8 @@
 mod cdr;
 mod emsp;
 mod ocpi;
+mod opt_out;
+mod stats;
 
 use crate::clock;
 use crate::config::{Config, Flags};
@@ -77,6 +79,20 @@ enum Command {
         options: Options,
         #[command(subcommand)]
         action: ocpi::Action,
+    },
+    /// Release statistics that cannot be traced to a person; check, plan and account for them.
+    Stats {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: stats::Stats,
+    },
+    /// Say who is not to be counted in statistics.
+    OptOut {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: opt_out::OptOut,
     },
     /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
@@ -200,6 +216,8 @@ pub fn main() -> ExitCode {
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Emsp(command) => emsp::run(command),
         Command::Ocpi { options, action } => ocpi::run(options, action),
+        Command::Stats { options, action } => stats::run(options, action),
+        Command::OptOut { options, action } => options.config().and_then(|config| opt_out::run(&config, action)),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

@@ -103,6 +103,9 @@ pub enum NotPublished {
     /// The period was closed without a release, or its sessions are gone.
     #[error("the period was closed without a release, and what it had is destroyed")]
     Discarded,
+    /// The gateway has counted sessions of the period itself.
+    #[error("this gateway has counted sessions of the period itself: release it without a file of sessions")]
+    Counted,
     /// Noise that can be repeated is for scratch ledgers.
     #[error("noise that can be repeated is for a scratch ledger only")]
     Repeatable,

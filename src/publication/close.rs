@@ -66,6 +66,32 @@ impl Publication {
         Err(NotPublished::Store(StoreError::Conflict))
     }
 
+    /// Whether a period may be released from a file of sessions: not released, and nobody counted in it by this gateway.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_take_file(&self, period: Period) -> Result<(), NotPublished> {
+        self.begin(period)?;
+        if self.custody.store().visits_after(&period.to_string(), None)?.is_empty() { Ok(()) } else { Err(NotPublished::Counted) }
+    }
+
+    /// Releases a period from a file of sessions, counted in this gateway's ledger. Durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Publication::close`].
+    pub fn close_file(
+        &self,
+        period: Period,
+        gathering: Gathering,
+        now: Timestamp,
+        randomness: &mut dyn Randomness,
+    ) -> Result<(), NotPublished> {
+        let draft = self.begin(period)?;
+        self.publish(draft, period, gathering, now, None, randomness)?;
+        let Some(manifest) = self.custody.store().released(&period.to_string(), files::MANIFEST)? else { return Ok(()) };
+        self.keep_receipt(&Receipt::of_memory(period, &manifest, now))
+    }
+
     /// What has to be known before anything is read: whether the ledger allows it at all.
     pub(super) fn begin(&self, period: Period) -> Result<Draft, NotPublished> {
         let ledger = ledger(self.custody.store())?;
@@ -148,11 +174,14 @@ impl Publication {
             return Ok(());
         }
         self.purge(&name)?;
-        let receipt = Receipt::of_store(period, &manifest, closed, now);
+        self.keep_receipt(&Receipt::of_store(period, &manifest, closed, now))
+    }
+
+    /// The receipt and its signature, both or none.
+    fn keep_receipt(&self, receipt: &Receipt) -> Result<(), NotPublished> {
         let files = receipt.files(&self.custody.signing_key()?);
-        // Both or none.
-        let add = |(name, bytes): File| Op::ReleasedAdd(ReleasedFile { period: period.to_string(), name, bytes });
-        Ok(store.commit_blocking(files.map(add).into())?)
+        let add = |(name, bytes): File| Op::ReleasedAdd(ReleasedFile { period: receipt.period.to_string(), name, bytes });
+        Ok(self.custody.store().commit_blocking(files.map(add).into())?)
     }
 
     /// Deletes the visits of a closed period and leaves no trace of them, nor of the secret, in the log.
