@@ -86,7 +86,8 @@ async fn release(State(condition): State<Arc<dyn Condition>>, UrlPath((period, f
     let shut = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
     match condition.release(&period, &file) {
         Some(bytes) => {
-            let headers = [(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, shut), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+            let headers =
+                [(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, shut), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
             (headers, bytes).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),

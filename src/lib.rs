@@ -32,7 +32,7 @@
 //! Pure, lowest first: [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
 //! [`charging`], [`cdr`], [`stats`].
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one), [`gateway`],
-//! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
+//! [`billing`] (facts to CDRs), [`publication`] (sessions to signed releases of statistics), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
 //! cargo feature of its name, `demo`: a small world to run it in.
 #![warn(clippy::unwrap_used)]

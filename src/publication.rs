@@ -27,7 +27,9 @@ pub mod verify;
 
 use crate::clock::Timestamp;
 use crate::custody::{Custody, SecretError};
-use crate::stats::{self, Broken, Figures, Geography, Ledger, Method, NoRandomness, NoRelease, Parameters, Period, Randomness, Refused, Table};
+use crate::stats::{
+    self, Broken, Figures, Geography, Ledger, Method, NoRandomness, NoRelease, Parameters, Period, Randomness, Refused, Table,
+};
 use crate::store::StoreError;
 use crate::vault::VaultError;
 pub use gate::Gate;
@@ -103,6 +105,9 @@ pub enum NotPublished {
     /// The period was closed without a release, or its sessions are gone.
     #[error("the period was closed without a release, and what it had is destroyed")]
     Discarded,
+    /// Nobody was counted yet in that period, nor before it.
+    #[error("statistics began after this period")]
+    Before,
     /// The gateway has counted sessions of the period itself.
     #[error("this gateway has counted sessions of the period itself: release it without a file of sessions")]
     Counted,

@@ -127,9 +127,8 @@ impl Serving {
             }
         }
         let gateway = Gateway::new(Arc::new(rules), custody, upstream, config.stations.clone(), metrics);
-        let publication = terms.map(|terms| {
-            Arc::new(Publication { custody: Arc::clone(&gateway.custody), terms, dir: config.statistics.dir.clone() })
-        });
+        let publication =
+            terms.map(|terms| Arc::new(Publication { custody: Arc::clone(&gateway.custody), terms, dir: config.statistics.dir.clone() }));
         let gate = publication.as_ref().map(|_| Gate { zone: config.statistics.zone });
         let billing = desk.zip(config.billing.as_ref()).map(|(desk, config)| Billing {
             desk: Arc::new(desk),
@@ -237,7 +236,8 @@ impl Ready {
         let upstream = config.upstream.as_ref().ok_or_else(|| "upstream.url: is missing (or --upstream)".to_owned()).and_then(dialler);
         let desk = desk(config);
         let tokens = Directory::mistakes(config);
-        let terms = desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled).map(|desk| terms(config, desk.sites()));
+        let terms =
+            desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled).map(|desk| terms(config, desk.sites()));
         match (upstream, desk, terms.transpose()) {
             (Ok(upstream), Ok(desk), Ok(terms)) if tokens.is_empty() => Ok(Self { upstream, desk, terms }),
             (upstream, desk, terms) => {

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 /// The most that is read of a file of identifiers, in bytes: a hundred thousand of them.
 const MOST_BYTES: u64 = 16 << 20;
 /// Why a released period stays as it is (R46).
-const TOO_LATE: &str = "it is released: once data is anonymised nobody can find one person's part in it, and nothing is released a second time";
+const TOO_LATE: &str =
+    "it is released: once data is anonymised nobody can find one person's part in it, and nothing is released a second time";
 
 #[derive(Subcommand)]
 pub(super) enum OptOut {

@@ -162,10 +162,13 @@ fn release(config: &Config, asked: Release) -> Result<(), ExitCode> {
                 publication.close_file(period, gathering, now, &mut SystemNoise::new()).map_or_else(again, |()| Ok(false))?
             }
         }
-    } else {
+    } else if config.statistics.enabled {
         publication.close(period, now, &mut SystemNoise::new()).map_or_else(again, |()| Ok(false))?
+    } else {
+        return Err(told(&["statistics.enabled: is false, so this gateway counts nobody; name a file with --sessions".to_owned()]));
     };
-    publication.finish(period, now).map_err(failed)?;
+    let unfinished = |why| failed(format!("{period} is released and kept, but not finished: {why}; run this again"));
+    publication.finish(period, now).map_err(unfinished)?;
     let files = publication.released(period).map_err(failed)?.ok_or_else(|| failed("the release is not in the store"))?;
     sink::write(&asked.out, &files).map_err(failed)?;
     let how = if before { "was released before: the same bytes are in" } else { "is released in" };
@@ -181,7 +184,8 @@ fn read(
     objects: &dyn Fn(&str) -> bool,
 ) -> Result<crate::publication::gathering::Gathering, ExitCode> {
     let path = asked.sessions.as_deref().unwrap_or(Path::new(""));
-    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|why| failed(format!("cannot read {}: {}", path.display(), why.kind())));
+    let open =
+        |path: &Path| File::open(path).map(BufReader::new).map_err(|why| failed(format!("cannot read {}: {}", path.display(), why.kind())));
     let guests = Guests::new().map_err(failed)?;
     let reading = Reading { sites, zone: terms.geography.zone(), period: asked.period, guests: &guests, objects };
     let mut read = reading.read(open(path)?).map_err(|why| failed(format!("cannot read {}: {why}", path.display())))?;
@@ -205,7 +209,9 @@ fn read(
 }
 
 fn check(dir: &Path, key: Option<&str>) -> Result<(), ExitCode> {
-    let key = key.map(|key| Digest::try_from(key.to_ascii_lowercase()).map_err(|_| failed("--key: must be 64 hexadecimal digits"))).transpose()?;
+    let key = key
+        .map(|key| Digest::try_from(key.to_ascii_lowercase()).map_err(|_| failed("--key: must be 64 hexadecimal digits")))
+        .transpose()?;
     let verdict = verify::verify(dir, key);
     for note in &verdict.notes {
         print(&format!("note: {note}\n"));
@@ -231,7 +237,10 @@ fn show_ledger(config: &Config, json: bool) -> Result<(), ExitCode> {
         return Ok(());
     }
     for entry in ledger.entries() {
-        print(&format!("{:>4} {:<8} {:?} cost {}  the year {}  {}\n", entry.number, entry.period, entry.table, entry.rho, entry.year, entry.digest));
+        print(&format!(
+            "{:>4} {:<8} {:?} cost {}  the year {}  {}\n",
+            entry.number, entry.period, entry.table, entry.rho, entry.year, entry.digest
+        ));
     }
     let mut years: Vec<u16> = ledger.entries().iter().map(|entry| entry.period.year()).collect();
     years.dedup();
@@ -272,7 +281,8 @@ fn show_plan(config: &Config, sites: Option<&Path>, year: Option<u16>, json: boo
 }
 
 fn page(plan: &Plan) -> String {
-    let mut page = format!("{:<5} {:<18} {:>7} {:>10} {:>10} {:>12}  last published\n", "table", "measure", "cells", "sigma", "95 % +-", "10 % at");
+    let mut page =
+        format!("{:<5} {:<18} {:>7} {:>10} {:>10} {:>12}  last published\n", "table", "measure", "cells", "sigma", "95 % +-", "10 % at");
     for one in &plan.expected {
         let last = one.last.as_ref().map_or("-".to_owned(), |last| {
             let margin = last.median_margin_percent.map_or("-".to_owned(), |percent| format!("{percent:.0} %"));

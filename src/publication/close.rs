@@ -49,7 +49,12 @@ impl Publication {
         for _ in 0..TRIES {
             let draft = self.begin(period)?;
             if store.period(&period.to_string())?.is_none() {
-                // A period that nobody was counted in is released all the same: that nothing is published would say so exactly.
+                // A period that nobody was counted in is released all the same: that nothing is published would say so exactly. But none from before
+                // anybody was counted: it would be noise alone.
+                let earlier = |name: &str| name.parse().is_ok_and(|of: Period| of.is_quarter() == period.is_quarter() && of < period);
+                if !store.periods()?.iter().any(|row| earlier(&row.name)) {
+                    return Err(NotPublished::Before);
+                }
                 store.commit_blocking(vec![self.custody.vault.new_period(&period.to_string(), now)?])?;
             }
             let row = store.period(&period.to_string())?.filter(|row| row.closed.is_none()).ok_or(NotPublished::Discarded)?;
@@ -57,10 +62,7 @@ impl Publication {
             match self.publish(draft, period, gathering, now, Some(row.version), randomness) {
                 Err(NotPublished::Store(StoreError::Conflict)) => {}
                 Err(other) => return Err(other),
-                Ok(()) => {
-                    self.finish(period, now)?;
-                    return Ok(());
-                }
+                Ok(()) => return self.finish(period, now),
             }
         }
         Err(NotPublished::Store(StoreError::Conflict))

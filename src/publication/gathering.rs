@@ -2,8 +2,8 @@
 //! one after another, so that a million sessions need some 60 MB.
 
 use super::people::People;
-use crate::stats::{Contribution, Contributor, Geography, Period, Visit};
 use crate::clock::Timestamp;
+use crate::stats::{Contribution, Contributor, Geography, Period, Visit};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 

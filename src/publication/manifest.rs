@@ -121,7 +121,15 @@ impl Budget {
 impl Manifest {
     /// Of these figures. `ledger` has the new entries already; `scratch` says that it is not the one that budgets are counted in. The files are
     /// listed later.
-    pub fn new(figures: &Figures, entries: &[Entry], ledger: &Ledger, parameters: &Parameters, span: [Timestamp; 2], at: Timestamp, scratch: bool) -> Self {
+    pub fn new(
+        figures: &Figures,
+        entries: &[Entry],
+        ledger: &Ledger,
+        parameters: &Parameters,
+        span: [Timestamp; 2],
+        at: Timestamp,
+        scratch: bool,
+    ) -> Self {
         let fixed = figures.not_for_publication;
         let warnings = [(scratch, SCRATCH), (fixed, FIXED), (figures.method == Method::Exact, EXACT)];
         let cost = entries.iter().fold(0u32, |sum, entry| sum.saturating_add(entry.rho.0));

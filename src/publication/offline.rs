@@ -123,8 +123,8 @@ impl Reading<'_> {
         if text.len() > LONGEST_LINE {
             return Err("is longer than 65536 bytes");
         }
-        let line: Line<'_> =
-            serde_json::from_slice(text).map_err(|_| "is no JSON object with session, token, begin and end as texts and the rest in its form")?;
+        let line: Line<'_> = serde_json::from_slice(text)
+            .map_err(|_| "is no JSON object with session, token, begin and end as texts and the rest in its form")?;
         let place = match (&line.evse_uid, &line.station) {
             (Some(uid), _) => places.get(uid.as_ref()).copied().ok_or("evse_uid is not in the site register")?,
             (None, Some(station)) => {
@@ -134,7 +134,8 @@ impl Reading<'_> {
             }
             (None, None) => return Err("has neither evse_uid nor station"),
         };
-        let (begun, ended) = (moment(&line.begin).ok_or("begin is no RFC 3339 moment")?, moment(&line.end).ok_or("end is no RFC 3339 moment")?);
+        let (begun, ended) =
+            (moment(&line.begin).ok_or("begin is no RFC 3339 moment")?, moment(&line.end).ok_or("end is no RFC 3339 moment")?);
         if ended < begun {
             return Err("ends before it begins");
         }
@@ -146,7 +147,9 @@ impl Reading<'_> {
         let wh = wh.and_then(|wh| wh.trunc().to_u64()).filter(|wh| *wh <= MOST_WH).ok_or("its energy is no number from 0 to 100 MWh")?;
         let connected = u64::try_from((ended.0 - begun.0) / 1000).unwrap_or(0);
         let charging = match line.charging_seconds {
-            Some(seconds) => amount(seconds).and_then(|s| s.trunc().to_u64()).ok_or("charging_seconds is no number of seconds")?.min(connected),
+            Some(seconds) => {
+                amount(seconds).and_then(|s| s.trunc().to_u64()).ok_or("charging_seconds is no number of seconds")?.min(connected)
+            }
             None => connected,
         };
         if line.token.trim().is_empty() || line.session.is_empty() {
@@ -189,7 +192,13 @@ impl Reading<'_> {
     pub fn read_objections(&self, mut input: impl BufRead, gathering: &mut Gathering) -> Result<u64, ErrorKind> {
         let (mut line, mut wrong) = (Vec::new(), 0);
         while bounded(&mut input, &mut line).map_err(|error| error.kind())? {
-            let text = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line).split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
+            let text = line
+                .strip_prefix("\u{feff}".as_bytes())
+                .unwrap_or(&line)
+                .split(|byte| *byte == b'#')
+                .next()
+                .unwrap_or_default()
+                .trim_ascii();
             match std::str::from_utf8(text) {
                 Ok("") => {}
                 Ok(text) if text.len() <= 255 => gathering.people.object(self.guests.digest(text)),

@@ -85,8 +85,7 @@ impl Scratch {
 
     /// Whole or not at all.
     fn keep(&self, ledger: &Ledger) -> Result<(), NoScratch> {
-        let lines: String =
-            ledger.entries().iter().map(|entry| serde_json::to_string(entry).unwrap_or_default() + "\n").collect(); // texts for keys
+        let lines: String = ledger.entries().iter().map(|entry| serde_json::to_string(entry).unwrap_or_default() + "\n").collect(); // texts for keys
         let mut draft = self.file.clone().into_os_string();
         draft.push(format!(".{}", std::process::id()));
         let draft = PathBuf::from(draft);

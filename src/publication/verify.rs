@@ -43,7 +43,7 @@ impl Release<'_> {
     fn bytes(&mut self, name: &str) -> Option<Vec<u8>> {
         let path = self.dir.join(name);
         let read = match fs::metadata(&path) {
-            Ok(found) if found.len() > LARGEST => Err("is too large".to_owned()),
+            Ok(found) if found.len() > LARGEST || !found.is_file() => Err("is too large, or no file".to_owned()),
             Ok(_) => fs::read(&path).map_err(|error| format!("cannot be read: {}", error.kind())),
             Err(error) => Err(format!("cannot be read: {}", error.kind())),
         };
@@ -80,7 +80,9 @@ impl Release<'_> {
         let scratch = crate::custody::SigningKey::scratch().map(|key| Digest(key.public()));
         match (signer, key) {
             (Some(signer), Some(key)) if signer != key => self.fail("it is signed with another key than the one that was named"),
-            (Some(signer), None) => self.verdict.notes.push(format!("signed with {signer}: ask the publisher whether that is its key, or name it with --key")),
+            (Some(signer), None) => {
+                self.verdict.notes.push(format!("signed with {signer}: ask the publisher whether that is its key, or name it with --key"))
+            }
             _ => {}
         }
         if signer.is_some() && signer == scratch && manifest.for_publication {
@@ -127,7 +129,11 @@ impl Release<'_> {
         if ledger.head() != manifest.ledger.head {
             self.fail("ledger.json ends with another entry than the manifest says");
         }
-        let cost = ledger.entries().iter().filter(|entry| entry.period == manifest.period).fold(0u32, |sum, entry| sum.saturating_add(entry.rho.0));
+        let cost = ledger
+            .entries()
+            .iter()
+            .filter(|entry| entry.period == manifest.period)
+            .fold(0u32, |sum, entry| sum.saturating_add(entry.rho.0));
         let budget = Budget::of(&ledger, manifest.period.year(), Rho(cost), manifest.parameters.cap);
         if budget != manifest.budget {
             self.fail("the manifest's budget is not what the ledger's entries add up to");
@@ -137,7 +143,10 @@ impl Release<'_> {
         }
         let Some(bytes) = self.bytes(files::FIGURES) else { return };
         let Some(figures) = self.parsed::<Figures>(files::FIGURES, &bytes) else { return };
-        if figures.period != manifest.period || figures.method != manifest.method || (figures.not_for_publication && manifest.for_publication) {
+        if figures.period != manifest.period
+            || figures.method != manifest.method
+            || (figures.not_for_publication && manifest.for_publication)
+        {
             self.fail("figures.json says otherwise than the manifest of period, method or whether it is for publication");
         }
         let listed: BTreeSet<_> = manifest.ledger.entries.iter().copied().collect();

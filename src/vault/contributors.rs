@@ -8,8 +8,8 @@ use super::{Vault, VaultError};
 use crate::clock::Timestamp;
 use crate::identity::{Declared, Identifier};
 pub use crate::keys::PeriodKey;
-use crate::secret::Sensitive;
 use crate::seal::SealError;
+use crate::secret::Sensitive;
 use crate::store::{Op, OptOutRow, PAGE, StoreError, VisitRow};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -207,8 +207,12 @@ impl Vault {
         let flagged = self.flagged(&target)?;
         let mut everybody = flagged.clone();
         for contract in &flagged {
-            let tokens = self.tokens_naming(contract)?;
-            everybody.extend(tokens.iter().filter_map(|row| self.open_token(row).ok()).map(|token| super::tokens::identifier(&token.uid)));
+            for token in self.tokens_naming(contract)?.iter().filter_map(|row| self.open_token(row).ok()) {
+                // A group is not a person: its other members have not objected.
+                if super::tokens::identifier(&token.contract) == *contract {
+                    everybody.push(super::tokens::identifier(&token.uid));
+                }
+            }
         }
         let store = &self.inner.store;
         let new = store.opt_out(&self.objector(&target))?.is_none();
@@ -241,10 +245,13 @@ impl Vault {
         Ok(Some(there))
     }
 
-    /// A token says that a card is of a contract: whoever objected as the one objects as the other.
-    pub(super) fn spread_objection(&self, token: &super::tokens::EmspToken) -> Result<Option<Op>, StoreError> {
-        let found = self.inner.store.opt_out(&self.objector(&super::tokens::identifier(&token.uid)))?;
-        Ok(found.map(|row| Op::OptOutPut(OptOutRow { blind: self.objector(&super::tokens::identifier(&token.contract)), ..row })))
+    /// A token says that a card is of a contract: whoever objected as the one objects as the other, and takes out what the contract added.
+    pub(super) fn spread_objection(&self, token: &super::tokens::EmspToken) -> Result<Vec<Op>, VaultError> {
+        let contract = super::tokens::identifier(&token.contract);
+        let Some(row) = self.inner.store.opt_out(&self.objector(&super::tokens::identifier(&token.uid)))? else { return Ok(Vec::new()) };
+        let mut ops = self.forget_visits(&contract)?;
+        ops.push(Op::OptOutPut(OptOutRow { blind: self.objector(&contract), ..row }));
+        Ok(ops)
     }
 
     /// Takes what an identifier added out of the open periods.

@@ -11,7 +11,14 @@ use std::collections::BTreeSet;
 /// From a station's messages, through billing, in the batch that makes the CDR.
 #[tokio::test]
 async fn a_session_counts_in_the_batch_that_bills_it_and_once_however_often_the_clerk_dies() {
-    let world = billing::World::with(billing::recipients(), &billing::SITES.replace("tariff\n", "tariff,municipality,province\n").replace(",T1\n", ",T1,M,P\n").replace("NLD,52.37020,4.89520,IEC_62196_T2,SOCKET,AC_3_PHASE,\n", "NLD,52.37020,4.89520,IEC_62196_T2,SOCKET,AC_3_PHASE,,M,P\n"), billing::TARIFFS);
+    let world = billing::World::with(
+        billing::recipients(),
+        &billing::SITES.replace("tariff\n", "tariff,municipality,province\n").replace(",T1\n", ",T1,M,P\n").replace(
+            "NLD,52.37020,4.89520,IEC_62196_T2,SOCKET,AC_3_PHASE,\n",
+            "NLD,52.37020,4.89520,IEC_62196_T2,SOCKET,AC_3_PHASE,,M,P\n",
+        ),
+        billing::TARIFFS,
+    );
     let gate = Some(Gate { zone: ZONE });
     for (name, version) in [("CS-1", Version::V16), ("CS-2", Version::V201)] {
         let mut pole = Pole::new(&world, name, version);

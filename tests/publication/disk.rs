@@ -11,7 +11,11 @@ use std::path::Path;
 
 /// Everything under a directory.
 fn everything(dir: &Path) -> Vec<u8> {
-    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).flat_map(|path| if path.is_dir() { everything(&path) } else { fs::read(path).unwrap() }).collect()
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|path| if path.is_dir() { everything(&path) } else { fs::read(path).unwrap() })
+        .collect()
 }
 
 /// In the ways that bytes are written.
@@ -51,7 +55,10 @@ fn before_a_release_everything_is_sealed_and_after_it_nothing_is_left() {
     for open in ["EVSE-", "HPC-", "AC-1", "session-", "\"w\":"] {
         assert!(memchr::memmem::find(&disk, open.as_bytes()).is_none(), "{open} lies open");
     }
-    assert!(wrapped.iter().chain(visits.iter().map(|visit| &visit.sealed.text)).all(|bytes| holds(&disk, bytes)), "the search finds what is there");
+    assert!(
+        wrapped.iter().chain(visits.iter().map(|visit| &visit.sealed.text)).all(|bytes| holds(&disk, bytes)),
+        "the search finds what is there"
+    );
     for name in [MONTH, QUARTER] {
         world.publication.close(period(name), CLOSED, &mut SystemNoise::new()).unwrap();
     }
@@ -90,4 +97,23 @@ fn no_exact_number_of_sessions_is_kept() {
         let numbers: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
         assert!(!numbers.contains(&"615") && !numbers.contains(&"123"), "{name}");
     }
+}
+
+/// A data directory from before there were statistics is taken over as it is.
+#[test]
+fn a_store_from_before_there_were_statistics_counts_from_now_on() {
+    let world = World::new();
+    let data = world.data();
+    let World { dir, publication, custody, .. } = world;
+    drop((publication, custody));
+    let old = rusqlite::Connection::open(data.join(sluis::store::DATABASE)).unwrap();
+    old.execute_batch(
+        "DROP TABLE period; DROP TABLE visit; DROP TABLE ledger; DROP TABLE released; DROP TABLE opt_out; PRAGMA user_version = 2",
+    )
+    .unwrap();
+    drop(old);
+    let custody = crate::world::custody(&data, sluis::custody::Role::Serve);
+    custody.store().commit_blocking(vec![custody.vault.new_period(MONTH, THEN).unwrap()]).unwrap();
+    assert!(custody.vault.period_key(MONTH).unwrap().is_some());
+    drop(dir);
 }

@@ -78,7 +78,11 @@ fn whatever_instant_it_is_killed_at_there_is_no_release_or_exactly_one() {
             Some(files) => {
                 assert_eq!(chain.entries().len(), Table::of(true).len(), "kill {kill}");
                 assert!(!opens && period.wrapped.iter().all(|byte| *byte == 0), "kill {kill}");
-                if files.iter().any(|(name, _)| name == RECEIPT) { done += 1 } else { half += 1 };
+                if files.iter().any(|(name, _)| name == RECEIPT) {
+                    done += 1
+                } else {
+                    half += 1
+                };
             }
         }
         assert_eq!(chain.spent(2025), if kept.is_some() { Rho(60_000) } else { Rho(0) }, "kill {kill}");

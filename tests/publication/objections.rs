@@ -118,9 +118,13 @@ fn what_is_released_is_out_of_reach_and_the_answer_says_why() {
     let config = world.config(&world.data());
     let asked = world.dir.path().join("asked");
     std::fs::write(&asked, format!("# of the person on the phone\n\n{}\nZ0AAAAAAAAAAAAAAAAAA\n", card(2))).unwrap();
-    let said = sluis(&["opt-out", "add", "--because", "objection", "--file", asked.to_str().unwrap(), "--config", config.to_str().unwrap()]);
+    let said =
+        sluis(&["opt-out", "add", "--because", "objection", "--file", asked.to_str().unwrap(), "--config", config.to_str().unwrap()]);
     let (out, err) = (text(&said.stdout), text(&said.stderr));
-    assert!(out.contains("line 3: is not counted from now on; taken out of 2025-Q3; too late for 2025-09") && out.contains("anonymised"), "{out}");
+    assert!(
+        out.contains("line 3: is not counted from now on; taken out of 2025-Q3; too late for 2025-09") && out.contains("anonymised"),
+        "{out}"
+    );
     assert!(err.contains("line 4: the code is not known") && !out.contains(&card(2)) && !err.contains("Z0AAA"), "{err}");
     assert_eq!(said.status.code(), Some(1));
     let listed = text(&sluis(&["opt-out", "list", "--config", config.to_str().unwrap()]).stdout);

@@ -2,7 +2,10 @@
 
 use crate::world::*;
 use serde_json::json;
+use sluis::publication::offline::Reading;
 use sluis::publication::verify::verify;
+use sluis::secret::Sensitive;
+use sluis::vault::contributors::Objection;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,11 @@ impl Desk {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sites.csv"), sites()).unwrap();
-        fs::write(dir.path().join("sluis.toml"), format!("data_dir = {:?}\n[statistics]\nneighbourhood_points = 10\n", dir.path().join("data"))).unwrap();
+        fs::write(
+            dir.path().join("sluis.toml"),
+            format!("data_dir = {:?}\n[statistics]\nneighbourhood_points = 10\n", dir.path().join("data")),
+        )
+        .unwrap();
         Self { dir }
     }
 
@@ -31,7 +38,8 @@ impl Desk {
     /// `sluis stats release` of a file.
     fn releases(&self, sessions: &Path, out: &str, more: &[&str]) -> std::process::Output {
         let (config, sites, out) = (self.path("sluis.toml"), self.path("sites.csv"), self.path(out));
-        let mut arguments = vec!["stats", "release", "--period", QUARTER, "--config", config.to_str().unwrap(), "--sites", sites.to_str().unwrap()];
+        let mut arguments =
+            vec!["stats", "release", "--period", QUARTER, "--config", config.to_str().unwrap(), "--sites", sites.to_str().unwrap()];
         arguments.extend(["--sessions", sessions.to_str().unwrap(), "--out", out.to_str().unwrap()]);
         arguments.extend(more);
         sluis(&arguments)
@@ -109,7 +117,7 @@ fn a_scratch_release_says_that_it_is_not_for_publication_and_counts_its_own_budg
 }
 
 #[test]
-fn a_file_is_released_in_the_real_ledger_once_and_the_houses_own_objections_hold() {
+fn a_file_is_released_in_the_real_ledger_once() {
     let desk = Desk::new();
     let sessions = desk.file("s.ndjson", &town(&[]));
     let config = desk.path("sluis.toml");
@@ -124,8 +132,32 @@ fn a_file_is_released_in_the_real_ledger_once_and_the_houses_own_objections_hold
     let key = ledger.trim_end().rsplit(' ').next().unwrap().to_owned();
     assert!(sluis(&["stats", "verify", desk.path("out").to_str().unwrap(), "--key", &key]).status.success());
     let sites = desk.path("sites.csv");
-    let plan = text(&sluis(&["stats", "plan", "--year", "2025", "--config", config.to_str().unwrap(), "--sites", sites.to_str().unwrap()]).stdout);
-    assert!(plan.contains("spent 0.060000") && plan.contains("2025-Q3:") && plan.contains("a whole year of releases costs 0.360000"), "{plan}");
+    let plan =
+        text(&sluis(&["stats", "plan", "--year", "2025", "--config", config.to_str().unwrap(), "--sites", sites.to_str().unwrap()]).stdout);
+    assert!(
+        plan.contains("spent 0.060000") && plan.contains("2025-Q3:") && plan.contains("a whole year of releases costs 0.360000"),
+        "{plan}"
+    );
+}
+
+/// Whoever objected to this gateway is not counted from a file either, with all cards that the file says are theirs.
+#[test]
+fn the_houses_own_objections_hold_for_files() {
+    let world = World::new();
+    let sites = sluis::cdr::site::Sites::parse(&sites(), ZONE).unwrap();
+    let people = |world: &World| {
+        let guests = sluis::custody::Guests::new().unwrap();
+        let objectors = world.custody.vault.objectors().unwrap();
+        let objects = |text: &str| objectors.has(text);
+        let reading = Reading { sites: &sites, zone: ZONE, period: period(QUARTER), guests: &guests, objects: &objects };
+        let read = reading.read(town(&[]).as_bytes()).unwrap();
+        assert_eq!(read.wrong, 0);
+        read.gathering.contributions(period(QUARTER), &terms().geography).count()
+    };
+    assert_eq!(people(&world), 150);
+    world.custody.vault.object(&Sensitive::new(card(7001)), Objection::Restriction, THEN).unwrap().unwrap();
+    world.custody.vault.object(&Sensitive::new(card(9)), Objection::Objection, THEN).unwrap().unwrap();
+    assert_eq!(people(&world), 148);
 }
 
 #[test]
@@ -177,12 +209,20 @@ fn mistakes_of_the_configuration_are_told_at_once_and_quote_nothing() {
     let said = sluis(&["check", "--config", config.to_str().unwrap()]);
     let told = text(&said.stderr);
     assert_eq!(said.status.code(), Some(78), "{told}");
-    for key in ["enabled: needs billing.sites", "contributors: must", "yearly_budget_millionths: must", "mode: must", "month_sessions: must", "hub_points: must"] {
+    for key in [
+        "enabled: needs billing.sites",
+        "contributors: must",
+        "yearly_budget_millionths: must",
+        "mode: must",
+        "month_sessions: must",
+        "hub_points: must",
+    ] {
         assert!(told.contains(&format!("statistics.{key}")), "{key} in\n{told}");
     }
     assert!(!told.contains("\"s3cret\""), "{told}");
     // A register without a public charging point makes no statistics, and that is told before anything starts.
-    let homes: String = sites().lines().filter(|line| line.starts_with("station") || line.starts_with("HOME")).map(|line| format!("{line}\n")).collect();
+    let homes: String =
+        sites().lines().filter(|line| line.starts_with("station") || line.starts_with("HOME")).map(|line| format!("{line}\n")).collect();
     let register = desk.file("homes.csv", &homes);
     let config = desk.file(
         "homes.toml",

@@ -7,8 +7,10 @@ use sluis::publication::close::ledger;
 use sluis::publication::files::{FIGURES, LEDGER, MANIFEST, MANIFEST_SIGNATURE, RECEIPT};
 use sluis::publication::verify::verify;
 use sluis::publication::{NotPublished, Publication, SystemNoise, sink};
-use sluis::stats::{Digest, Figures, Refused, Rho, TestNoise};
+use sluis::secret::Sensitive;
+use sluis::stats::{Digest, Figures, NoRandomness, Randomness, Refused, Rho, TestNoise};
 use sluis::store::{Limits, StoreError};
+use sluis::vault::contributors::Objection;
 use std::fs;
 use std::sync::Arc;
 
@@ -43,7 +45,15 @@ fn a_period_is_released_once_and_every_later_request_gets_the_same_bytes() {
     let ledger = ledger(world.custody.store()).unwrap();
     assert_eq!((ledger.entries().len(), ledger.spent(2025)), (4, Rho(70_000)));
     assert_eq!(world.counted(), [0, 0]);
-    assert!(world.custody.store().periods().unwrap().iter().all(|row| row.closed == Some(CLOSED) && row.version == 0 && row.wrapped.iter().all(|b| *b == 0)));
+    assert!(
+        world
+            .custody
+            .store()
+            .periods()
+            .unwrap()
+            .iter()
+            .all(|row| row.closed == Some(CLOSED) && row.version == 0 && row.wrapped.iter().all(|b| *b == 0))
+    );
     // What is said afterwards changes nothing there.
     world.charges(&card(1), "AC-1", CLOSED);
     assert_eq!(world.counted(), [0, 0]);
@@ -52,6 +62,8 @@ fn a_period_is_released_once_and_every_later_request_gets_the_same_bytes() {
 #[test]
 fn a_period_in_which_nobody_charged_is_released_like_any_other() {
     let world = World::new();
+    assert_eq!(world.close(MONTH), Err(NotPublished::Before));
+    world.charges(&card(1), "AC-1", Timestamp(SEPTEMBER - 10 * DAY));
     world.close(MONTH).unwrap();
     let files = world.publication.released(period(MONTH)).unwrap().unwrap();
     let figures: Figures = serde_json::from_slice(&files.iter().find(|(name, _)| name == FIGURES).unwrap().1).unwrap();
@@ -70,6 +82,43 @@ fn without_randomness_or_with_noise_that_can_be_repeated_nothing_is_released_and
     assert_eq!(repeated, NotPublished::Repeatable);
     nothing_happened(&world, QUARTER, 250);
     world.close(QUARTER).unwrap();
+}
+
+/// Somebody objects while the release is computed.
+struct Meddling<'a> {
+    world: &'a World,
+    calls: u32,
+    source: SystemNoise,
+}
+
+impl Randomness for Meddling<'_> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+        if self.calls == 0 {
+            let who = Sensitive::new(card(3));
+            let heard = self.world.custody.vault.object(&who, Objection::OptOut, CLOSED).unwrap().unwrap();
+            assert_eq!((heard.removed_from.len(), heard.too_late_for.len()), (2, 0));
+        }
+        self.calls += 1;
+        self.source.fill(bytes)
+    }
+
+    fn is_fit_for_publication(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_objection_while_a_release_is_computed_is_heard_and_the_release_is_made_anew() {
+    let calls = |meddles: bool| {
+        let world = World::new();
+        world.lives(20);
+        let mut noise = Meddling { world: &world, calls: u32::from(!meddles), source: SystemNoise::new() };
+        world.publication.close(period(QUARTER), CLOSED, &mut noise).unwrap();
+        assert_eq!(ledger(world.custody.store()).unwrap().spent(2025), Rho(60_000), "what was drawn in vain costs nothing: nobody saw it");
+        noise.calls
+    };
+    let (alone, meddled) = (calls(false), calls(true));
+    assert!(meddled * 10 > alone * 15, "{meddled} draws against {alone}");
 }
 
 fn nothing_happened(world: &World, name: &str, visits: usize) {
@@ -110,6 +159,7 @@ fn a_disk_that_is_full_lets_nothing_leave() {
 #[test]
 fn what_cannot_be_written_is_kept_and_nothing_half_lies_about() {
     let world = World::new();
+    world.lives(3);
     world.close(MONTH).unwrap();
     let released = world.publication.released(period(MONTH)).unwrap().unwrap();
     let out = world.dir.path().join("file");
@@ -234,6 +284,7 @@ async fn the_admin_port_hands_out_releases_and_nothing_else() {
         }
     }
     let world = World::new();
+    world.custody.store().commit_blocking(vec![world.custody.vault.new_period(MONTH, THEN).unwrap()]).unwrap();
     world.publication.close(period(MONTH), CLOSED, &mut SystemNoise::new()).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -255,7 +306,12 @@ async fn the_admin_port_hands_out_releases_and_nothing_else() {
     }
     let (_, list) = get("/statistics").await;
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&list).unwrap()[MONTH].as_array().unwrap().len(), released.len());
-    for path in ["/statistics/2025-10/figures.json", "/statistics/2025-09/..%2f..%2fkek", "/statistics/2025-09/kek", "/statistics/2025-Q3/figures.json"] {
+    for path in [
+        "/statistics/2025-10/figures.json",
+        "/statistics/2025-09/..%2f..%2fkek",
+        "/statistics/2025-09/kek",
+        "/statistics/2025-Q3/figures.json",
+    ] {
         assert_eq!(get(path).await.0, "404", "{path}");
     }
 }

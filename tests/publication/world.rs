@@ -34,13 +34,19 @@ pub fn sites() -> String {
     let mut csv = "station,evse,connector,location_id,evse_uid,evse_id,connector_id,name,address,city,country,latitude,longitude,standard,format,power_type,max_kw,tariff,home,neighbourhood,municipality,province\n".to_owned();
     for n in 0..60 {
         let (quarter, town) = [("Noord", "Gouda"), ("Zuid", "Gouda"), ("Markt", "Delft")][n % 3];
-        csv += &format!("AC-{n},*,*,LOC{n},EVSE-{n},NL*CPO*E{n},1,,Dam {n},{town},NLD,52.01150,4.71100,IEC_62196_T2,SOCKET,AC_3_PHASE,11,,false,{quarter},{town},Zuid-Holland\n");
+        csv += &format!(
+            "AC-{n},*,*,LOC{n},EVSE-{n},NL*CPO*E{n},1,,Dam {n},{town},NLD,52.01150,4.71100,IEC_62196_T2,SOCKET,AC_3_PHASE,11,,false,{quarter},{town},Zuid-Holland\n"
+        );
     }
     for n in 0..4 {
-        csv += &format!("HPC-{n},*,*,HUB,HPC-{n},NL*CPO*H{n},1,Rijksweg,Rijksweg 1,Delft,NLD,52.01150,4.71100,IEC_62196_T2_COMBO,CABLE,DC,300,,false,Rand,Delft,Zuid-Holland\n");
+        csv += &format!(
+            "HPC-{n},*,*,HUB,HPC-{n},NL*CPO*H{n},1,Rijksweg,Rijksweg 1,Delft,NLD,52.01150,4.71100,IEC_62196_T2_COMBO,CABLE,DC,300,,false,Rand,Delft,Zuid-Holland\n"
+        );
     }
     for n in 0..2 {
-        csv += &format!("HOME-{n},*,*,H{n},HOME-{n},NL*CPO*P{n},1,,Kerkstraat {n},Gouda,NLD,52.01150,4.71100,IEC_62196_T2,SOCKET,AC_3_PHASE,11,,true,Noord,Gouda,Zuid-Holland\n");
+        csv += &format!(
+            "HOME-{n},*,*,H{n},HOME-{n},NL*CPO*P{n},1,,Kerkstraat {n},Gouda,NLD,52.01150,4.71100,IEC_62196_T2,SOCKET,AC_3_PHASE,11,,true,Noord,Gouda,Zuid-Holland\n"
+        );
     }
     csv
 }
