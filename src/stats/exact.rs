@@ -223,6 +223,7 @@ impl Hierarchy {
         // What was found wide enough stays so as long as nothing joins it.
         let mut wide: BTreeSet<Vec<usize>> = BTreeSet::new();
         loop {
+            self.pair(&mut withheld);
             let mut more = BTreeSet::new();
             for group in self.groups(&withheld) {
                 if wide.contains(&group) {
@@ -235,6 +236,24 @@ impl Hierarchy {
             }
             if more.is_empty() {
                 return withheld;
+            }
+            withheld.extend(more);
+        }
+    }
+
+    /// Withholds a second number wherever one alone of what is added up is withheld: it could be read off. The linear programme would find these too,
+    /// one after another; here they cost nothing.
+    fn pair(&self, withheld: &mut BTreeSet<usize>) {
+        loop {
+            let lone = self.relations.iter().filter_map(|relation| {
+                let mut hidden = relation.1.iter().chain([&relation.0]).filter(|node| withheld.contains(node));
+                let node = hidden.next().filter(|_| hidden.next().is_none())?;
+                let told = self.nodes.get(*node)?.sums.iter().any(|sum| sum.all > 0);
+                told.then(|| self.smallest_open(&mut [relation].into_iter(), withheld)).flatten()
+            });
+            let more: BTreeSet<usize> = lone.collect();
+            if more.is_empty() {
+                return;
             }
             withheld.extend(more);
         }
@@ -281,11 +300,14 @@ impl Hierarchy {
     /// there is no cell.
     fn another(&self, node: usize, group: &[usize], withheld: &BTreeSet<usize>) -> Option<usize> {
         let near = |node: usize| self.relations.iter().filter(move |(total, parts)| *total == node || parts.contains(&node));
-        let open = |of: &mut dyn Iterator<Item = &Relation>| {
-            let candidates = of.flat_map(|(total, parts)| parts.iter().chain([total]).copied()).filter(|other| !withheld.contains(other));
-            candidates.min_by_key(|other| (!self.nodes[*other].cell, self.nodes[*other].sums.first().map(|sum| sum.all), *other))
-        };
-        open(&mut near(node)).or_else(|| open(&mut group.iter().flat_map(|node| near(*node))))
+        self.smallest_open(&mut near(node), withheld)
+            .or_else(|| self.smallest_open(&mut group.iter().flat_map(|node| near(*node)), withheld))
+    }
+
+    /// Of all that these relations add up and that is not withheld: the cell with the least of the first measure; a total if there is no cell.
+    fn smallest_open<'a>(&self, of: &mut dyn Iterator<Item = &'a Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
+        let candidates = of.flat_map(|(total, parts)| parts.iter().chain([total]).copied()).filter(|other| !withheld.contains(other));
+        candidates.min_by_key(|other| (!self.nodes[*other].cell, self.nodes[*other].sums.first().map(|sum| sum.all), *other))
     }
 
     fn rows(&self, withheld: &BTreeSet<usize>, base: u64) -> Vec<Row> {

@@ -225,3 +225,29 @@ fn laxer_rules_other_tables_and_second_releases_are_refused() {
     let early = release_exact(q4, Table::T1, &geography, contributions, Rules::default(), &ledger, sluis::clock::Timestamp(0), "test");
     assert_eq!(early.unwrap_err(), NoRelease::Open);
 }
+
+/// A country of 342 municipalities, most of them with cells of few: what hangs together there is large.
+#[test]
+fn a_country_is_looked_at_whole() {
+    let (mut places, mut names, mut visits) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for n in 0..342_u32 {
+        let (province, municipality) = (format!("P{:02}", n % 12), format!("M{n:03}"));
+        for (class, max_w, people_there) in
+            [(Class::Ac, 11_000, 3 + n * 37 % 60), (Class::Dc, 50_000, n * 13 % 25), (Class::Hpc, 300_000, n * 7 % 40)]
+        {
+            let key = format!("{n}-{class:?}");
+            places.push(place(&key, [&province, &municipality, ""], max_w));
+            names.insert(key.clone(), (vec!["Nederland".to_owned(), province.clone(), municipality.clone()], class));
+            visits.extend(people(1_000 * n + max_w % 997, people_there, &key, 9_000 + u64::from(n * 31 % 20_000)));
+        }
+    }
+    let geography = Geography::new("Nederland", ZONE, &places, Grouping::default()).unwrap();
+    let made = exact(&visits, &geography, Table::T0);
+    let truth = truth(&visits, &made, &names);
+    let sessions =
+        |withheld: bool| made.rows.iter().filter(|row| row.measure == Measure::Sessions && row.value.is_none() == withheld).count();
+    assert!(sessions(true) > 100 && sessions(false) > 500, "{} withheld, {} shown", sessions(true), sessions(false));
+    for at in determined(&made, Measure::Sessions) {
+        assert_eq!(truth[at], 0, "{:?} follows from the rest", &made.rows[at]);
+    }
+}
