@@ -129,6 +129,25 @@ pub enum NotPublished {
 }
 
 impl Terms {
+    /// The rules of exact tables: the usual ones, with the least number of contributors that is asked for.
+    fn rules(&self) -> Rules {
+        Rules { contributors: self.parameters.contributors, ..Rules::default() }
+    }
+
+    /// Looks whether the ledger allows a release of a period at all, before anything is read.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn allowed(&self, ledger: &Ledger, period: Period) -> Result<(), Refused> {
+        let tables = Table::of(period.is_quarter());
+        // Exact tables cost no budget; but what was released in one way is not released in another.
+        if self.method == Method::Exact {
+            let found = tables.iter().find(|table| ledger.find(**table, period).is_some());
+            return found.map_or(Ok(()), |table| Err(Refused::Released(*table, period)));
+        }
+        ledger.allows(tables, period, &self.parameters)
+    }
+
     /// Makes a release of what was gathered, and its manifest.
     pub(crate) fn release(
         &self,
@@ -141,17 +160,21 @@ impl Terms {
     ) -> Result<Made, NotPublished> {
         let contributions = gathering.contributions(period, &self.geography);
         let tables = Table::of(period.is_quarter());
+        let rules = (self.method == Method::Exact).then(|| self.rules());
         let release = match self.method {
             Method::DifferentiallyPrivate => {
                 stats::release(period, tables, &self.geography, contributions, &self.parameters, &ledger, at, CODE, randomness)?
             }
-            Method::Exact => todo!(),
+            Method::Exact => {
+                let table = if period.is_quarter() { Table::T1 } else { Table::T0 };
+                stats::release_exact(period, table, &self.geography, contributions, self.rules(), &ledger, at, CODE)?
+            }
         };
         for entry in &release.entries {
             ledger.append(entry.clone())?;
         }
         let span = [period.begin(self.geography.zone()), period.end(self.geography.zone())];
-        let manifest = Manifest::new(&release.figures, &release.entries, &ledger, &self.parameters, span, at, scratch);
+        let manifest = Manifest::new(&release, &ledger, &self.parameters, rules, [span[0], span[1], at], scratch);
         Ok(Made { release, manifest, ledger })
     }
 }

@@ -13,13 +13,14 @@
 //! is at most R, so R is the sensitivity whatever a contributor does, and noise of variance R² / (2ρ) on every cell costs ρ
 //! (zero-concentrated differential privacy; it adds up over measures, tables and periods).
 //!
-//! No floating point lies between a contribution and a published number; [`display`] has the only ones, to show a budget to people. The
-//! method, its parameters and what an attacker may still learn: `docs/statistics.md`.
+//! No floating point lies between a contribution and a published number. [`display`] has some, to show a budget to people, and the exact mode
+//! has a linear programme that decides what more is withheld. The method, its parameters and what an attacker may still learn: `docs/statistics.md`.
 
 mod arithmetic;
 mod clip;
 mod contribution;
 pub mod display;
+mod exact;
 mod figures;
 mod geography;
 mod ledger;
@@ -33,6 +34,7 @@ mod table;
 pub use arithmetic::{Rho, Variance};
 pub use clip::{Clip, clip};
 pub use contribution::{Contribution, Contributor, MOST_CONTRIBUTORS, MOST_PER_CELL, MOST_SECONDS, MOST_WH, Visit};
+pub use exact::{Rules, release_exact};
 pub use figures::{Figures, Kind, MeasureFigures, Method, Mistake, Occupancy, Row, TableFigures};
 pub use geography::{Area, Class, Geography, Grouping, Level, NotAGeography, Place};
 pub use ledger::{Broken, Digest, Entry, GENESIS, Ledger, MOST_ENTRIES, Refused, Spent};

@@ -4,6 +4,8 @@
 mod budget;
 #[path = "stats/city.rs"]
 mod city;
+#[path = "stats/exact.rs"]
+mod exact;
 #[path = "stats/figures.rs"]
 mod figures;
 #[path = "stats/noise.rs"]

@@ -132,7 +132,7 @@ impl Clerk {
             let settled = self.desk.settle(session, &rows, &self.custody.vault, &mut ids, now)?;
             if let Some(gate) = &self.gate {
                 let counts = !matches!(settled, Settled::TooLittle);
-                match gate.pass(session, self.desk.site(session), counts, *first, &self.custody.vault, &store, now) {
+                match gate.pass(session, self.desk.site(session), counts, *first, &self.custody, now) {
                     Ok(ops) => turn.ops.extend(ops),
                     Err(VaultError::Store(error)) => return Err(error.into()),
                     // Bills do not wait for statistics.

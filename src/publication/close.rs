@@ -15,7 +15,7 @@ use super::gathering::{Gathering, Stay};
 use super::receipt::Receipt;
 use super::{NotPublished, Publication, Publishable};
 use crate::clock::Timestamp;
-use crate::stats::{Entry, Ledger, Period, Randomness, Refused, Table};
+use crate::stats::{Entry, Ledger, Period, Randomness, Refused};
 use crate::store::{LedgerRow, Op, ReleaseRow, ReleasedFile, Store, StoreError};
 
 /// How often a release is made anew because something else was released, or somebody objected, while it was computed.
@@ -97,7 +97,7 @@ impl Publication {
     /// What has to be known before anything is read: whether the ledger allows it at all.
     pub(super) fn begin(&self, period: Period) -> Result<Draft, NotPublished> {
         let ledger = ledger(self.custody.store())?;
-        ledger.allows(Table::of(period.is_quarter()), period, &self.terms.parameters)?;
+        self.terms.allowed(&ledger, period)?;
         Ok(Draft { tip: ledger.entries().len() as u64, ledger })
     }
 

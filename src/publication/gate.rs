@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::stats::Period;
 use crate::store::{Op, StoreError};
 use crate::vault::contributors::Person;
-use crate::vault::{Vault, VaultError};
+use crate::custody::Custody;
+use crate::vault::VaultError;
 use chrono_tz::Tz;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -33,25 +34,24 @@ impl Gate {
         site: Option<&Site>,
         counts: bool,
         first: bool,
-        vault: &Vault,
-        store: &crate::store::Store,
+        custody: &Custody,
         now: Timestamp,
     ) -> Result<Vec<Op>, VaultError> {
         let mut ops = Vec::new();
         let Some(ended) = session.ended.map(|ended| ended.min(now)) else { return Ok(ops) };
         let person = match (&session.token, counts) {
-            (Some(token), true) => vault.person(&token.code)?.filter(|person| person.counts),
+            (Some(token), true) => custody.vault.person(&token.code)?.filter(|person| person.counts),
             _ => None,
         };
         for quarter in [false, true] {
-            let there = self.period_with(session, quarter, vault, store)?;
+            let there = self.period_with(session, quarter, custody)?;
             let stay = site.filter(|site| !(quarter && site.place.home)).map(|site| stay(session, site, ended));
             let wanted = stay.zip(person.as_ref());
             match (wanted, there) {
-                (Some((stay, person)), Some((period, _))) => ops.extend(self.put(session, &period, person, &stay, vault, store, now)?),
+                (Some((stay, person)), Some((period, _))) => ops.extend(self.put(session, &period, person, &stay, custody, now)?),
                 (Some((stay, person)), None) => {
-                    if let Some(period) = self.target(ended, now, first, quarter, store)? {
-                        ops.extend(self.put(session, &period, person, &stay, vault, store, now)?);
+                    if let Some(period) = self.target(ended, now, first, quarter, custody.store())? {
+                        ops.extend(self.put(session, &period, person, &stay, custody, now)?);
                     }
                 }
                 (None, Some((period, session))) => ops.push(Op::VisitDrop { period, session }),
@@ -66,9 +66,9 @@ impl Gate {
         &self,
         session: &ChargingSession,
         quarter: bool,
-        vault: &Vault,
-        store: &crate::store::Store,
+        custody: &Custody,
     ) -> Result<Option<(String, [u8; 16])>, VaultError> {
+        let (store, vault) = (custody.store(), &custody.vault);
         for row in store.periods()?.into_iter().filter(|row| row.closed.is_none()) {
             let same_length = row.name.parse::<Period>().is_ok_and(|period| period.is_quarter() == quarter);
             if same_length && let Some(key) = vault.period_key(&row.name)? {
@@ -102,18 +102,16 @@ impl Gate {
         Ok((first || period == own).then_some(period))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what is kept elsewhere is an argument")]
     fn put(
         &self,
         session: &ChargingSession,
         period: &dyn ToString,
         person: &Person,
         stay: &Stay,
-        vault: &Vault,
-        store: &crate::store::Store,
+        custody: &Custody,
         now: Timestamp,
     ) -> Result<Option<Op>, VaultError> {
-        let period = period.to_string();
+        let (store, vault, period) = (custody.store(), &custody.vault, period.to_string());
         if store.period(&period)?.is_none() {
             let open = vault.new_period(&period, now)?;
             match store.commit_blocking(vec![open]) {

@@ -1,7 +1,7 @@
 //! What a release says of itself: method, parameters, budget, the proof from the ledger, and the digest of every file.
 
 use crate::clock::Timestamp;
-use crate::stats::{Digest, Entry, Figures, Ledger, Method, Parameters, Period, Rho, Table, display};
+use crate::stats::{Digest, Ledger, Method, Parameters, Period, Release, Rho, Rules, Table, display};
 use serde::{Deserialize, Serialize};
 
 /// The form of manifest, receipt and signature.
@@ -40,6 +40,8 @@ pub struct Manifest {
     pub made: String,
     /// All parameters: they are public.
     pub parameters: Parameters,
+    /// The rules of exact tables; none where there is noise.
+    pub rules: Option<Rules>,
     /// What it cost.
     pub budget: Budget,
     /// The list of cells of each table, as digests.
@@ -119,17 +121,18 @@ impl Budget {
 }
 
 impl Manifest {
-    /// Of these figures. `ledger` has the new entries already; `scratch` says that it is not the one that budgets are counted in. The files are
-    /// listed later.
+    /// Of a release. `ledger` has its entries already; `rules` are those of exact tables; `times` are the period's first moment, the first after it, and
+    /// when the release was made; `scratch` says that the ledger is not the one that budgets are counted in. The files are listed later.
     pub fn new(
-        figures: &Figures,
-        entries: &[Entry],
+        release: &Release,
         ledger: &Ledger,
         parameters: &Parameters,
-        span: [Timestamp; 2],
-        at: Timestamp,
+        rules: Option<Rules>,
+        times: [Timestamp; 3],
         scratch: bool,
     ) -> Self {
+        let Release { figures, entries } = release;
+        let [from, to, at] = times.map(Timestamp::rfc3339);
         let fixed = figures.not_for_publication;
         let warnings = [(scratch, SCRATCH), (fixed, FIXED), (figures.method == Method::Exact, EXACT)];
         let cost = entries.iter().fold(0u32, |sum, entry| sum.saturating_add(entry.rho.0));
@@ -141,14 +144,15 @@ impl Manifest {
         Self {
             format: FORMAT.to_owned(),
             period: figures.period,
-            from_to: span.map(Timestamp::rfc3339),
+            from_to: [from, to],
             method: figures.method,
             statement: if figures.method == Method::Exact { EXACT } else { PRIVATE }.to_owned(),
             for_publication: !scratch && !fixed,
             warnings: warnings.into_iter().filter(|(so, _)| *so).map(|(_, text)| text.to_owned()).collect(),
             code: entries.first().map(|entry| entry.code.clone()).unwrap_or_default(),
-            made: at.rfc3339(),
+            made: at,
             parameters: parameters.clone(),
+            rules,
             budget: Budget::of(ledger, figures.period.year(), Rho(cost), parameters.cap),
             cells: figures.tables.iter().map(|table| Cells { table: table.table, digest: table.cells }).collect(),
             ledger: Proof {

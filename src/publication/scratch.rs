@@ -6,7 +6,7 @@ use super::gathering::Gathering;
 use super::receipt::Receipt;
 use super::{NotPublished, Publishable, Terms};
 use crate::custody::SigningKey;
-use crate::stats::{Entry, Ledger, Period, Randomness, Refused, Table};
+use crate::stats::{Entry, Ledger, Period, Randomness};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -71,8 +71,7 @@ impl Scratch {
         randomness: &mut dyn Randomness,
     ) -> Result<Vec<File>, NoScratch> {
         let at = period.close(terms.geography.zone());
-        let tables = Table::of(period.is_quarter());
-        self.ledger.allows(tables, period, &terms.parameters).map_err(|why: Refused| NotPublished::from(why))?;
+        terms.allowed(&self.ledger, period).map_err(NotPublished::from)?;
         let made = terms.release(period, gathering, self.ledger.clone(), at, true, randomness)?;
         let key = SigningKey::scratch().ok_or(NotPublished::Key(crate::custody::SecretError::broken()))?;
         let mut files = files::bundle(&Publishable::of(&made.release), made.manifest, made.ledger.entries(), &key);

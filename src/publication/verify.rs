@@ -159,8 +159,8 @@ impl Release<'_> {
             match ledger.find(table.table, figures.period) {
                 None => self.fail(format!("the ledger has no entry of {name}")),
                 Some(entry) if entry.figures != table.digest() => self.fail(format!("{name} has other numbers than the ledger says")),
-                Some(entry) if entry.cells != table.cells || entry.rho != table.rho => {
-                    self.fail(format!("{name} has other cells or another cost than the ledger says"));
+                Some(entry) if entry.cells != table.cells || entry.rho != table.rho || entry.method != figures.method => {
+                    self.fail(format!("{name} has other cells, another cost or another method than the ledger says"));
                 }
                 Some(_) => {}
             }

@@ -107,7 +107,8 @@ pub struct Row {
     pub counted_in: Option<Area>,
     /// How many published cells and cells in published remainders are in it; 0 if its number is withheld.
     pub cells: u32,
-    /// Of a total: how many cells of the area are not in it, for they are withheld and counted in the remainder of a wider area or nowhere.
+    /// Of a total: how many cells of the area are not in it, for they are withheld and counted in the remainder of a wider area or nowhere. Of a
+    /// total of an exact table: how many are withheld; they are in it.
     pub missing: u32,
     /// Public charging points in it; 0 for homes and for what is of no place.
     pub points: u32,
@@ -149,18 +150,22 @@ impl TableFigures {
     }
 
     /// Adds up all totals again from the published numbers, and looks whether numbers are multiples of their base and none of a cell is below
-    /// zero.
+    /// zero. Totals of exact tables are rounded themselves: they may differ from the sum of their parts by what rounding explains, and be larger
+    /// where parts are withheld.
     ///
     /// # Errors
     /// The first that is wrong.
     pub fn verify(&self) -> Result<(), Box<Mistake>> {
         let wrong = |row: &Row| Box::new(Mistake { table: self.table, kind: row.kind, measure: row.measure, area: row.area.clone() });
+        let base = |row: &Row| {
+            let base = self.measures.iter().find(|of| of.measure == row.measure).map_or(0, |of| of.base);
+            i64::try_from(base).unwrap_or_default()
+        };
+        let exact = self.measures.iter().all(|of| of.variance.is_none());
         let mut sums: BTreeMap<Total, (i64, u32)> = BTreeMap::new();
         let mut parts = BTreeSet::new();
         for row in &self.rows {
-            let base = self.measures.iter().find(|of| of.measure == row.measure).map_or(0, |of| of.base);
-            let base = i64::try_from(base).unwrap_or_default();
-            if row.value.is_some_and(|value| value.checked_rem(base) != Some(0))
+            if row.value.is_some_and(|value| value.checked_rem(base(row)) != Some(0))
                 || !parts.insert((row.kind, &row.area, row.class, row.measure, row.bin))
             {
                 return Err(wrong(row));
@@ -181,6 +186,16 @@ impl TableFigures {
         }
         for row in self.rows.iter().filter(|row| row.kind == Kind::Total) {
             let sum = sums.remove(&(row.measure, row.area.clone(), row.class, row.bin));
+            if exact {
+                let Some(value) = row.value else { continue };
+                let (parts, cells) = sum.unwrap_or_default();
+                // Each of the cells and the total itself may be half a base off.
+                let slack = i64::from(cells + 1).saturating_mul(base(row)) / 2;
+                if parts > value.saturating_add(slack) || (row.missing == 0 && value > parts.saturating_add(slack)) {
+                    return Err(wrong(row));
+                }
+                continue;
+            }
             let expected = sum.filter(|(_, cells)| *cells > 0);
             if row.value != expected.map(|(value, _)| value) || row.cells != expected.map_or(0, |(_, cells)| cells) {
                 return Err(wrong(row));
@@ -188,8 +203,8 @@ impl TableFigures {
         }
         // What no total counts: a total was left out. A table of the country alone has none by class.
         match sums.into_iter().find(|((_, _, class, _), (_, cells))| *cells > 0 || class.is_none()) {
-            Some(((measure, area, ..), _)) => Err(Box::new(Mistake { table: self.table, kind: Kind::Total, measure, area })),
-            None => Ok(()),
+            Some(((measure, area, ..), _)) if !exact => Err(Box::new(Mistake { table: self.table, kind: Kind::Total, measure, area })),
+            _ => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What was spent, table by table and period by period, in a chain of hashes: the budget of a contributor's year, and the proof of it.
 
 use super::arithmetic::{Rho, Variance};
+use super::figures::{Method, TableFigures};
 use super::parameters::{Parameters, TableParameters};
 use super::period::Period;
 use super::table::{Measure, Table};
@@ -85,9 +86,12 @@ pub struct Entry {
     pub period: Period,
     /// The table.
     pub table: Table,
-    /// What it cost: at least what its measures did together. Zero for a table of the exact mode, which no budget covers.
+    /// How it is protected.
+    pub method: Method,
+    /// What it cost: at least what its measures did together. Zero for an exact table, which no budget covers: the sum of the year then says
+    /// nothing of what that table tells.
     pub rho: Rho,
-    /// Its measures; none for a table of the exact mode.
+    /// Its measures; none of an exact table.
     pub spent: Vec<Spent>,
     /// What the calendar year has cost a contributor, with this entry.
     pub year: Rho,
@@ -210,37 +214,36 @@ impl Ledger {
         }
         let parts = entry.spent.iter().try_fold(Rho(0), |sum, spent| sum.plus(spent.rho));
         let year = self.spent(entry.period.year()).plus(entry.rho);
+        let complete = match entry.method {
+            Method::DifferentiallyPrivate => entry.spent.iter().map(|spent| spent.measure).eq(entry.table.measures().iter().copied()),
+            Method::Exact => entry.spent.is_empty() && entry.rho == Rho(0),
+        };
         let paid = entry
             .spent
             .iter()
             .all(|spent| Variance::costing(spent.square, spent.rho).is_some_and(|least| least.ceil() <= spent.variance.ceil()));
-        if !paid || parts.is_none_or(|parts| parts > entry.rho) || year != Some(entry.year) {
+        if !complete || !paid || parts.is_none_or(|parts| parts > entry.rho) || year != Some(entry.year) {
             return Err(Broken::Sum(number));
         }
         self.entries.push(entry);
         Ok(())
     }
 
-    /// The entry that would be next.
-    pub(super) fn next(
-        &self,
-        period: Period,
-        of: &TableParameters,
-        cells: Digest,
-        figures: Digest,
-        code: &str,
-        at: Timestamp,
-    ) -> Option<Entry> {
-        let spent = of.measures.iter().map(|m| Some(Spent { measure: m.measure, square: m.square, variance: m.variance()?, rho: m.rho }));
+    /// The entry that would be next: `of` says what a table with noise costs; an exact one has no cost to tell.
+    pub(super) fn next(&self, made: &TableFigures, of: Option<&TableParameters>, code: &str, at: Timestamp) -> Option<Entry> {
+        let measures = of.map_or(&[][..], |of| &of.measures);
+        let spent = measures.iter().map(|m| Some(Spent { measure: m.measure, square: m.square, variance: m.variance()?, rho: m.rho }));
+        let rho = of.map_or(Rho(0), |of| of.rho);
         let mut entry = Entry {
             number: self.entries.len() as u64 + 1,
-            period,
-            table: of.table,
-            rho: of.rho,
+            period: made.period,
+            table: made.table,
+            method: if of.is_some() { Method::DifferentiallyPrivate } else { Method::Exact },
+            rho,
             spent: spent.collect::<Option<_>>()?,
-            year: self.spent(period.year()).plus(of.rho)?,
-            cells,
-            figures,
+            year: self.spent(made.period.year()).plus(rho)?,
+            cells: made.cells,
+            figures: made.digest(),
             code: code.to_owned(),
             at,
             previous: self.head(),

@@ -42,6 +42,9 @@ pub enum NoRelease {
     /// A contribution is of another period or of another list of cells.
     #[error("a contribution is of another period or another register")]
     Contribution,
+    /// A rule of the exact mode is laxer than it may be.
+    #[error("a rule of the exact mode is laxer than it may be")]
+    Rules,
     /// There are more contributors than [`MOST_CONTRIBUTORS`].
     #[error("there are too many contributors")]
     TooMany,
@@ -88,7 +91,7 @@ pub fn release(
     let figures = sums.iter().map(|sums| words(sums, period, geography, parameters)).collect::<Result<Vec<_>, _>>()?;
     let mut after = ledger.clone();
     for table in &figures {
-        let entry = after.next(period, parameters.of(table.table), table.cells, table.digest(), code, at).ok_or(NotParameters::Variance)?;
+        let entry = after.next(table, Some(parameters.of(table.table)), code, at).ok_or(NotParameters::Variance)?;
         after.append(entry).map_err(|_| Refused::Full)?;
     }
     let entries = after.entries()[ledger.entries().len()..].to_vec();

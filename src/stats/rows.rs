@@ -131,8 +131,13 @@ pub(super) fn rows(sums: &Sums, period: Period, geography: &Geography, parameter
         let writer = Writer { measure, cells, decision, hours, totals: BTreeMap::new(), cut: BTreeMap::new(), rows: Vec::new() };
         all.extend(writer.write(sums.at(measure.measure)?));
     }
-    all.sort_by(|a, b| key(a).cmp(&key(b)));
+    sort(&mut all);
     Some(all)
+}
+
+/// Puts rows in their order.
+pub(super) fn sort(rows: &mut [Row]) {
+    rows.sort_by(|a, b| key(a).cmp(&key(b)));
 }
 
 /// The order of rows: areas as a tree, the wider first; then class, measure, kind and bin.

@@ -140,7 +140,7 @@ fn statistics_that_cannot_be_kept_leave_nothing_half() {
     let session = world.session(&world.code(&card(2)), "AC-1", THEN, 2, 5_000);
     let gate = Gate { zone: ZONE };
     let sites = sluis::cdr::site::Sites::parse(&sites(), ZONE).unwrap();
-    let passed = gate.pass(&session, sites.find("AC-1", 1, 1), true, true, &world.custody.vault, world.custody.store(), THEN);
+    let passed = gate.pass(&session, sites.find("AC-1", 1, 1), true, true, &world.custody, THEN);
     assert!(passed.is_err());
     assert_eq!(world.counted(), [1, 1]);
 }

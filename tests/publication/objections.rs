@@ -91,7 +91,7 @@ fn an_objection_between_the_look_and_the_commit_is_heard() {
     let session = world.session(&world.code("04A2B3C4"), "AC-1", THEN, 2, 5_000);
     let sites = sluis::cdr::site::Sites::parse(&sites(), ZONE).unwrap();
     let gate = Gate { zone: ZONE };
-    let ops = gate.pass(&session, sites.find("AC-1", 1, 1), true, true, &world.custody.vault, world.custody.store(), THEN).unwrap();
+    let ops = gate.pass(&session, sites.find("AC-1", 1, 1), true, true, &world.custody, THEN).unwrap();
     assert_eq!(ops.len(), 2);
     world.objects("04A2B3C4");
     world.custody.store().commit_blocking(ops).unwrap();

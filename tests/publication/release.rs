@@ -8,7 +8,7 @@ use sluis::publication::files::{FIGURES, LEDGER, MANIFEST, MANIFEST_SIGNATURE, R
 use sluis::publication::verify::verify;
 use sluis::publication::{NotPublished, Publication, SystemNoise, sink};
 use sluis::secret::Sensitive;
-use sluis::stats::{Digest, Figures, NoRandomness, Randomness, Refused, Rho, TestNoise};
+use sluis::stats::{Digest, Figures, Method, NoRandomness, Randomness, Refused, Rho, TestNoise};
 use sluis::store::{Limits, StoreError};
 use sluis::vault::contributors::Objection;
 use std::fs;
@@ -24,7 +24,7 @@ impl World {
 fn a_period_is_released_once_and_every_later_request_gets_the_same_bytes() {
     let world = World::new();
     world.lives(200);
-    assert_eq!(world.publication.close(period(MONTH), THEN, &mut SystemNoise::new()).unwrap_err().to_string(), "the period closes later");
+    assert_eq!(world.publication.close(period(MONTH), THEN, &mut SystemNoise::new()).unwrap_err().to_string(), "the period has not closed yet");
     for name in [MONTH, QUARTER] {
         world.close(name).unwrap();
         let first = world.publication.released(period(name)).unwrap().unwrap();
@@ -239,8 +239,7 @@ fn whatever_is_altered_in_a_release_is_named() {
         let failures = spoiled(&|out| {
             let path = out.join(name);
             let mut bytes = fs::read(&path).unwrap();
-            // A digit somewhere in the middle.
-            let at = bytes.len() / 2 + bytes[bytes.len() / 2..].iter().position(u8::is_ascii_digit).unwrap();
+            let at = bytes.iter().rposition(u8::is_ascii_digit).unwrap();
             bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
             fs::write(path, bytes).unwrap();
         });
@@ -314,4 +313,27 @@ async fn the_admin_port_hands_out_releases_and_nothing_else() {
     ] {
         assert_eq!(get(path).await.0, "404", "{path}");
     }
+}
+
+/// For those who must: exact tables, which say plainly what they are, cost no budget and are released once all the same.
+#[test]
+fn exact_tables_say_that_they_are_not_differentially_private() {
+    let mut world = World::new();
+    world.publication.terms.method = Method::Exact;
+    world.publication.terms.parameters.cap = Rho(1);
+    world.lives(300);
+    for name in [MONTH, QUARTER] {
+        world.close(name).unwrap();
+        assert!(world.close(name).unwrap_err().is_released());
+        let out = world.dir.path().join(name);
+        sink::write(&out, &world.publication.released(period(name)).unwrap().unwrap()).unwrap();
+        assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+        let manifest = fs::read_to_string(out.join(MANIFEST)).unwrap();
+        assert!(manifest.contains("NOT DIFFERENTIALLY PRIVATE") && manifest.contains("\"rules\""), "{manifest}");
+    }
+    let ledger = ledger(world.custody.store()).unwrap();
+    assert_eq!((ledger.entries().len(), ledger.spent(2025)), (2, Rho(0)));
+    // Noise would be a second release of the same numbers.
+    world.publication.terms.method = Method::DifferentiallyPrivate;
+    assert!(world.close(MONTH).unwrap_err().is_released());
 }

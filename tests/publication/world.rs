@@ -164,7 +164,7 @@ impl World {
     pub fn passes(&self, session: &ChargingSession, first: bool, now: Timestamp) {
         let site = self.sites.find(&session.station, session.evse, session.connector);
         let gate = Gate { zone: ZONE };
-        let ops = gate.pass(session, site, true, first, &self.custody.vault, self.custody.store(), now).unwrap();
+        let ops = gate.pass(session, site, true, first, &self.custody, now).unwrap();
         self.custody.store().commit_blocking(ops).unwrap();
     }
 

@@ -86,14 +86,14 @@ fn truth(contributions: &[Contribution], parameters: &Parameters) -> BTreeMap<Sl
     sums
 }
 
-/// Of every published number of 25 releases: how often the true one lies within its margin.
+/// Of every published number of 16 releases: how often the true one lies within its margin.
 fn coverage(period: Period) -> BTreeMap<(Table, Kind), (u32, u32)> {
     let geography = city();
     let parameters = Parameters::default();
     let contributions: Vec<_> = Contribution::gather(&visits(period), period, &geography).collect();
     let truth = truth(&contributions, &parameters);
     let mut counts: BTreeMap<(Table, Kind), (u32, u32)> = BTreeMap::new();
-    for seed in 0..25 {
+    for seed in 0..16 {
         let figures = drawn(contributions.clone(), &geography, period, 1_000 + seed);
         for table in &figures.tables {
             let cells: Vec<_> = geography.list(table.table).map(|(area, class, _)| (area.clone(), class)).collect();
