@@ -18,6 +18,7 @@ use crate::charging::Patience;
 use crate::clock::{self, Timestamp};
 use crate::custody::Custody;
 use crate::metrics::Metrics;
+use crate::publication::Gate;
 use crate::store::{CdrState, Op, StoreError};
 pub use clerk::{BATCH, Clerk, READER, Turn};
 pub use corrections::NoCredit;
@@ -121,6 +122,8 @@ pub struct Billing {
     pub custody: Arc<Custody>,
     /// How long sessions are waited for.
     pub patience: Patience,
+    /// What counts for statistics; `None` where none are made.
+    pub gate: Option<Gate>,
     /// Counters.
     pub metrics: Metrics,
     /// Where it shows that it is alive.
@@ -168,11 +171,11 @@ impl Billing {
     /// One batch, off the threads that serve stations. Gives the clerk back only if all went well.
     async fn work(&self, clerk: Option<Clerk>, skip: &BTreeSet<u64>) -> Result<(Clerk, bool), Trouble> {
         let (desk, custody, patience, skip) = (Arc::clone(&self.desk), Arc::clone(&self.custody), self.patience, skip.clone());
-        let pulse = Arc::clone(&self.pulse);
+        let (pulse, gate) = (Arc::clone(&self.pulse), self.gate);
         let turn = move || -> Result<(Clerk, Turn), Trouble> {
             let mut clerk = match clerk {
                 Some(clerk) => clerk,
-                None => Clerk::open(desk, custody, patience, clock::now())?,
+                None => Clerk::open(desk, custody, patience, clock::now())?.counting(gate),
             };
             pulse.alive();
             let turn = clerk.turn(clock::now(), BATCH, &skip)?;

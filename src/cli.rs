@@ -5,7 +5,9 @@ mod attack;
 mod cdr;
 mod emsp;
 mod ocpi;
+mod opt_out;
 mod stations;
+mod stats;
 
 use crate::clock;
 use crate::config::{Config, Flags};
@@ -87,6 +89,20 @@ enum Command {
     /// Attack a running gateway from both its sides, and report leaks, unanswered calls, hangs and crashes.
     #[cfg(feature = "attack")]
     Attack(attack::Arguments),
+    /// Release statistics that cannot be traced to a person; check, plan and account for them.
+    Stats {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: stats::Stats,
+    },
+    /// Say who is not to be counted in statistics.
+    OptOut {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: opt_out::OptOut,
+    },
     /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked and each was billed once.
@@ -212,6 +228,8 @@ pub fn main() -> ExitCode {
         Command::Stations(command) => stations::run(&command),
         #[cfg(feature = "attack")]
         Command::Attack(arguments) => return attack::run(arguments),
+        Command::Stats { options, action } => stats::run(options, action),
+        Command::OptOut { options, action } => options.config().and_then(|config| opt_out::run(&config, action)),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ mod emsp;
 pub mod file;
 mod frames;
 mod limits;
+mod statistics;
 mod tls;
 
 use crate::gateway::handshake::Paths;
@@ -16,6 +17,7 @@ use crate::recipient::{Party, Recipients};
 use crate::tls::ClientFiles;
 pub use emsp::{EmspConfig, TokenForm};
 use file::Reader;
+pub use statistics::StatisticsConfig;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -126,6 +128,8 @@ pub struct Config {
     pub journal_days: u64,
     /// Billing; `None` where no site register is named.
     pub billing: Option<BillingConfig>,
+    /// Statistics.
+    pub statistics: StatisticsConfig,
     /// The OCPI surface; `None` where no address is named.
     pub ocpi: Option<OcpiConfig>,
     /// The e-MSPs.
@@ -229,7 +233,9 @@ impl Config {
             reader.mistake("stations.idle_seconds", "must be at least 2.5 times stations.ping_seconds, or 0 to follow it");
         }
         let journal_days = reader.number("journal.keep_days", 400, 1, 4000);
-        let billing = billing(&mut reader);
+        let zone = time_zone(&mut reader);
+        let billing = billing(&mut reader, zone);
+        let statistics = statistics::read(&mut reader, zone, billing.is_some());
         let tls = tls::tls(&mut reader);
         let ocpi = ocpi(&mut reader, allow_plaintext);
         if tls.is_none() && ocpi.as_ref().is_some_and(|ocpi| ocpi.tls) {
@@ -268,6 +274,7 @@ impl Config {
             identity,
             journal_days,
             billing,
+            statistics,
             ocpi,
             emsps,
             log_json,
@@ -303,14 +310,17 @@ fn policy_text(reader: &mut Reader<'_>, policy: String) -> String {
     }
 }
 
-fn billing(reader: &mut Reader<'_>) -> Option<BillingConfig> {
-    let party = reader.text("cpo.party", None);
-    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
+fn time_zone(reader: &mut Reader<'_>) -> chrono_tz::Tz {
     let zone = reader.text("cpo.time_zone", Some("Europe/Amsterdam")).unwrap_or_default();
-    let zone = zone.parse().unwrap_or_else(|_| {
+    zone.parse().unwrap_or_else(|_| {
         reader.mistake("cpo.time_zone", "is no IANA time zone, such as Europe/Amsterdam");
         chrono_tz::Tz::UTC
-    });
+    })
+}
+
+fn billing(reader: &mut Reader<'_>, zone: chrono_tz::Tz) -> Option<BillingConfig> {
+    let party = reader.text("cpo.party", None);
+    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
     let sites = reader.text("billing.sites", None).map(PathBuf::from);
     let tariffs = reader.text("billing.tariffs", None).map(PathBuf::from);
     let settle = Duration::from_secs(60 * reader.number("billing.settle_minutes", 15, 0, 10_080));

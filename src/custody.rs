@@ -4,7 +4,9 @@
 mod codes;
 mod epochs;
 mod files;
+mod guests;
 mod share;
+mod signing;
 
 use crate::clock::Timestamp;
 use crate::journal::Journal;
@@ -17,6 +19,8 @@ use crate::vault::Vault;
 pub use codes::{Coded, CodesError, LONGEST_LINE};
 pub use epochs::{EpochState, EpochStatus, RotationError};
 pub use files::{KEK_FILE, SERVE_LOCK};
+pub use guests::Guests;
+pub use signing::SigningKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -244,6 +248,13 @@ pub enum SecretError {
     /// It could not be stored or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl SecretError {
+    /// A secret that does not open.
+    pub(crate) fn broken() -> Self {
+        Self::Seal(SealError::Broken)
+    }
 }
 
 /// The first start: a standing key and epoch 0. If another process does the same at the same moment, one of them wins, and both go on.

@@ -19,6 +19,7 @@
 
 mod derive;
 mod epochs;
+mod period;
 mod share;
 
 use crate::identity::{Class, Codes, Epoch, Identifier};
@@ -27,6 +28,7 @@ use crate::seal::{Kek, WrappingKey};
 use arc_swap::ArcSwap;
 use derive::DomainKeys;
 pub use epochs::{EpochKey, KeyError, LIVE_EPOCHS, StandingKey};
+pub use period::PeriodKey;
 pub use share::{DomainShare, LONGEST_SHARE, ShareError};
 use std::fmt;
 use std::sync::Arc;

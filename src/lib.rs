@@ -29,11 +29,11 @@
 //!
 //! # The rooms
 //!
-//! Pure, lowest first: [`websocket`] (the framing, which knows of nothing else here), [`secret`], [`ocpp`], [`pseudonym`], [`identity`], [`seal`], [`keys`], [`policy`], [`treat`], [`session`],
-//! [`charging`], [`cdr`].
+//! Pure, lowest first: [`websocket`] (the framing, which knows of nothing else here), [`secret`], [`ocpp`], [`pseudonym`], [`identity`],
+//! [`seal`], [`keys`], [`policy`], [`treat`], [`session`], [`charging`], [`cdr`], [`stats`].
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one),
-//! [`reload`] (files that are read again), [`tls`], [`gateway`],
-//! [`billing`] (facts to CDRs), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
+//! [`reload`] (files that are read again), [`tls`], [`gateway`], [`billing`] (facts to CDRs), [`publication`] (sessions to signed releases
+//! of statistics), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
 //! cargo features of their names, `demo`: a small world to run it in, `attack`: a black-box harness that knows nothing of the rest, and
 //! `fuzz`: what must hold for any bytes.
@@ -64,12 +64,14 @@ pub mod ocpi;
 pub mod ocpp;
 pub mod policy;
 pub mod pseudonym;
+pub mod publication;
 pub mod recipient;
 pub mod reload;
 pub mod seal;
 pub mod secret;
 pub mod serve;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod tls;
 pub mod treat;

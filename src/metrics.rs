@@ -100,6 +100,14 @@ impl Metrics {
         gauge!("sluis_billing_stuck").set(f64::from(u8::from(stuck)));
     }
 
+    /// Periods of statistics. Says nothing of sessions, people, or who does not want to be counted: a number that moves with each session would tell
+    /// of that session to whoever looks often enough.
+    pub(crate) fn statistics(&self, open: usize, overdue: usize, released: usize) {
+        gauge!("sluis_statistics_periods_open").set(open as f64);
+        gauge!("sluis_statistics_periods_overdue").set(overdue as f64);
+        counter!("sluis_statistics_releases_total").increment(released as u64);
+    }
+
     /// A request of an OCPI party, by closed words.
     pub(crate) fn ocpi(&self, module: &'static str, method: &'static str, class: &'static str) {
         counter!("ocpi_requests_total", "module" => module, "method" => method, "status_class" => class).increment(1);

@@ -16,11 +16,12 @@ use crate::ocpi::client::{Authorization, Client, Trouble};
 use crate::ocpi::directory::Directory;
 use crate::ocpi::server::{self, Surface};
 use crate::policy::{Mode, Rules};
+use crate::publication::{Gate, Publication};
 use crate::reload::{Reload, Reloaded};
 use crate::store::{Op, Store, StoreError};
 use crate::tls::{self, ClientFiles};
 use crate::vault::tokens::EmspToken;
-pub use ready::{Ready, desk, dialler};
+pub use ready::{Ready, desk, dialler, terms};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const BACKLOG: u32 = 4096;
 /// How often files that may change are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+/// How often periods of statistics are looked at that may be due.
+const PUBLISH: Duration = Duration::from_secs(600);
 /// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
 /// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
@@ -90,7 +93,7 @@ impl Serving {
         }
         let ready = Ready::read(config).map_err(StartError::Config)?;
         let reloads: Arc<[Arc<dyn Reload>]> = ready.reloads().into();
-        let Ready { upstream, desk, entrance } = ready;
+        let Ready { upstream, desk, entrance, terms } = ready;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
         let custody = Arc::new(Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening)?);
@@ -147,8 +150,12 @@ impl Serving {
         for reservation in gateway.entrance.reservations() {
             tracing::warn!(reason = reservation, "look after the certificates");
         }
+        let publication =
+            terms.map(|terms| Arc::new(Publication { custody: Arc::clone(&gateway.custody), terms, dir: config.statistics.dir.clone() }));
+        let gate = publication.as_ref().map(|_| Gate { zone: config.statistics.zone });
         let billing = desk.zip(config.billing.as_ref()).map(|(desk, config)| Billing {
             desk: Arc::new(desk),
+            gate,
             custody: Arc::clone(&gateway.custody),
             patience: Patience { settle: config.settle, max_age: config.max_age },
             metrics: gateway.metrics.clone(),
@@ -172,6 +179,7 @@ impl Serving {
         let days = Days { journal: config.journal_days, billing: config.billing.as_ref().map(|billing| billing.keep_days) };
         let upkeep = tokio::spawn(upkeep(Arc::clone(&gateway), days, pulse));
         let watching = tokio::spawn(watch_files(Arc::clone(&reloads), gateway.metrics.clone()));
+        let publishing = publication.map(|publication| tokio::spawn(publish(publication, gateway.metrics.clone())));
         let billing = billing.map(|billing| tokio::spawn(billing.run()));
         let (stop, stopped) = watch::channel(false);
         // With a listener of its own for TLS, the other one is plain.
@@ -188,7 +196,7 @@ impl Serving {
             });
         let doors = futures_util::future::join_all(doors);
         let serving = tokio::spawn(async move { drop(doors.await) });
-        let others = [pages, upkeep, watching].into_iter().chain(billing).collect();
+        let others = [pages, upkeep, watching].into_iter().chain(billing).chain(publishing).collect();
         Ok(Self { listen, secure, admin, gateway, ocpi, delivering, surface, reloads, stop, serving, others })
     }
 
@@ -287,6 +295,20 @@ async fn upkeep(gateway: Arc<Gateway>, days: Days, pulse: Option<Arc<Pulse>>) {
             purge(&gateway, days).await;
         }
         beats += 1;
+    }
+}
+
+/// Closes the periods of statistics that are due; off the threads that serve stations.
+async fn publish(publication: Arc<Publication>, metrics: Metrics) {
+    let mut tick = tokio::time::interval(PUBLISH);
+    loop {
+        tick.tick().await;
+        let publication = Arc::clone(&publication);
+        match tokio::task::spawn_blocking(move || publication.round(clock::now())).await {
+            Ok(Ok(round)) => metrics.statistics(round.open, round.overdue, round.released),
+            Ok(Err(why)) => tracing::error!(reason = %why, "statistics cannot be looked after"),
+            Err(_) => tracing::error!("statistics broke off, and are tried again"),
+        }
     }
 }
 
@@ -425,5 +447,13 @@ impl Condition for Now {
 
     fn metrics(&self) -> String {
         self.gateway.metrics.render()
+    }
+
+    fn releases(&self) -> Vec<(String, String)> {
+        self.gateway.custody.store().released_names().unwrap_or_default()
+    }
+
+    fn release(&self, period: &str, file: &str) -> Option<Vec<u8>> {
+        self.gateway.custody.store().released(period, file).ok().flatten()
     }
 }

@@ -8,6 +8,7 @@ mod billing;
 mod embedded;
 mod rows;
 mod schema;
+mod statistics;
 mod writer;
 
 use crate::clock::Timestamp;
@@ -16,6 +17,7 @@ use crate::pseudonym::Pseudonym;
 use crate::seal::Sealed;
 pub use billing::{CdrQueue, CdrRow, CdrState, ChargingRow, DisclosureRow, TokenRow, Window};
 pub use embedded::{DATABASE, Embedded, Limits};
+pub use statistics::{LedgerRow, OptOutRow, PeriodRow, ReleaseRow, ReleasedFile, VisitRow};
 use std::sync::Arc;
 
 /// Most rows one read hands out.
@@ -121,6 +123,67 @@ pub enum Op {
     },
     /// Forget a secret.
     SecretDrop(String),
+    /// Keep a sealed secret unless there is one of its name.
+    SecretKeep {
+        /// What it is.
+        name: String,
+        /// The secret.
+        sealed: Sealed,
+    },
+    /// Open a period of statistics, unless it is there.
+    PeriodOpen {
+        /// Its name.
+        name: String,
+        /// Its secret, wrapped.
+        wrapped: Vec<u8>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Keep what a session adds to a period, in place of what it added before. Nothing is kept if one of `unless` is not to be counted. The
+    /// period not open: [`StoreError::Gone`].
+    VisitPut {
+        /// The visit.
+        row: VisitRow,
+        /// Digests of its card and contracts among those who are not to be counted.
+        unless: Vec<[u8; 16]>,
+    },
+    /// Forget what a session added to a period.
+    VisitDrop {
+        /// The period.
+        period: String,
+        /// Keyed digest of the session.
+        session: [u8; 16],
+    },
+    /// Forget what a person added to an open period: all visits with this digest as card or contract.
+    VisitsForget {
+        /// The period.
+        period: String,
+        /// Keyed digest of the card or contract.
+        person: [u8; 16],
+    },
+    /// Release a period: ledger entries, the released bytes, and the end of its secret. The ledger or the period has moved on, or a table was
+    /// released for the period before: [`StoreError::Conflict`].
+    Release(ReleaseRow),
+    /// Close a period without a release, and overwrite its secret. Not open: nothing happens.
+    PeriodDiscard {
+        /// Its name.
+        name: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Keep one more file of a release, unless there is one of its name.
+    ReleasedAdd(ReleasedFile),
+    /// Drop visits of a period that is closed, at most so many: nothing opens them any more.
+    VisitsPurge {
+        /// The period.
+        period: String,
+        /// At most so many.
+        most: usize,
+    },
+    /// Somebody is not to be counted from now on.
+    OptOutPut(OptOutRow),
+    /// Somebody may be counted again.
+    OptOutDrop([u8; 16]),
     /// Drop charging sessions closed, CDRs done with and disclosures made before a moment, oldest first, at most so many of each.
     PurgeBilling {
         /// Rows from before this go.
@@ -450,6 +513,66 @@ impl Store {
     pub fn secret_names(&self, after: &str) -> Result<Vec<String>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
         engine.secret_names(after)
+    }
+
+    /// A period of statistics.
+    pub fn period(&self, name: &str) -> Result<Option<PeriodRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.period(name)
+    }
+
+    /// All periods of statistics, by name: some sixteen a year.
+    pub fn periods(&self) -> Result<Vec<PeriodRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.periods()
+    }
+
+    /// Whether a session adds to a period.
+    pub fn has_visit(&self, period: &str, session: &[u8; 16]) -> Result<bool, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.has_visit(period, session)
+    }
+
+    /// How many visits of a period have a digest as card or contract.
+    pub fn visits_of(&self, period: &str, person: &[u8; 16]) -> Result<u64, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.visits_of(period, person)
+    }
+
+    /// Visits of a period in the order of their digests, after one; at most [`PAGE`].
+    pub fn visits_after(&self, period: &str, after: Option<&[u8; 16]>) -> Result<Vec<VisitRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.visits_after(period, after)
+    }
+
+    /// The whole ledger of what was released: some thirty entries a year.
+    pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.ledger()
+    }
+
+    /// The bytes of a released file.
+    pub fn released(&self, period: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.released(period, name)
+    }
+
+    /// Period and name of all released files: some hundred a year.
+    pub fn released_names(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.released_names()
+    }
+
+    /// Whether and why somebody is not to be counted.
+    pub fn opt_out(&self, blind: &[u8; 16]) -> Result<Option<OptOutRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.opt_out(blind)
+    }
+
+    /// Those who are not to be counted, in the order of their digests, after one; at most [`PAGE`].
+    pub fn opt_outs_after(&self, after: Option<&[u8; 16]>) -> Result<Vec<OptOutRow>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.opt_outs_after(after)
     }
 
     /// All epochs, oldest first, destroyed ones too.

@@ -5,6 +5,7 @@
 //! restored (I4). A record is written once per code; after that it is known and costs no write.
 
 mod cache;
+pub mod contributors;
 pub mod references;
 mod tally;
 pub mod tokens;
@@ -161,7 +162,7 @@ impl Vault {
     }
 
     /// Erases one identifier in all live epochs, with all that could bring its record back: the tokens of e-MSPs that name it, as card, contract
-    /// or group, and the references given for it. The records' keys are overwritten, the rows deleted, the log emptied, the memory cleared.
+    /// or group, the references given for it, and what it added to statistics that are not released yet. The records' keys are overwritten, the rows deleted, the log emptied, the memory cleared.
     /// What an e-MSP with such a token said of it until `now` is not kept any more, however often it is said again; what it says later is. To
     /// all others it is as unknown as what never was. Returns how many records and tokens there were. Its codes can be made again until the epoch is destroyed, but restore to nothing.
     ///
@@ -179,6 +180,7 @@ impl Vault {
         ops.extend(codes.iter().map(|code| Op::VaultErase(*code)));
         ops.extend(tokens.into_iter().map(Op::TokenErase));
         ops.extend(self.references_of(&codes)?.into_iter().map(Op::SecretDrop));
+        ops.extend(self.forget_visits(identifier)?);
         inner.store.commit_blocking(ops)?;
         codes.iter().for_each(|code| inner.known.forget(code));
         self.forget_counts();

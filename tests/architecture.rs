@@ -26,14 +26,14 @@ const SHELL: &[&str] = &[
 ];
 /// The rooms of the pure half, lowest first: each imports only what stands before it. `clock` lends its `Timestamp` to all.
 const ORDER: &[&str] =
-    &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr"];
+    &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr", "stats"];
 /// Rooms that may handle clear identifiers (`crate::secret`, `crate::identity`).
 const MAY_NAME_A_SECRET: &[&str] = &[
     "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",
     "custody", "codes", "ocpi", "fuzz", "emsp", // the e-MSP handles its own customers' identifiers, at its own place
 ];
 /// Rooms that bill and report: they never name a clear identifier, nor what could open or make one.
-const REPORTING: &[&str] = &["charging", "cdr", "stats", "billing"];
+const REPORTING: &[&str] = &["charging", "cdr", "stats", "billing", "publication"];
 /// The only way to make a frame that a socket accepts.
 const SOCKET_WORDS: &str = "Outgoing { text";
 
@@ -177,6 +177,29 @@ fn only_the_treatment_makes_an_outgoing_frame() {
                 path.display()
             );
         }
+    }
+}
+
+/// R21: only the engine makes a release, only publication makes files of one, and nothing else writes what is handed out.
+#[test]
+fn only_what_the_engine_released_is_published() {
+    for (room, files) in sources() {
+        for (path, code) in files {
+            for (word, rooms) in [
+                ("Release { figures", &["stats"][..]),
+                ("Publishable(", &["publication"]),
+                ("Publishable::of", &["publication"]),
+                ("Op::Release(", &["publication", "store"]),
+                ("Op::ReleasedAdd(", &["publication", "store"]),
+                ("ReleasedFile {", &["publication", "store"]),
+            ] {
+                assert!(rooms.contains(&room.as_str()) || !code.contains(word), "{}: {room} names {word}", path.display());
+            }
+        }
+    }
+    let page = include_str!("../src/publication/sink.rs");
+    for word in ["ChargingSession", "Visit", "Stay", "Gathering"] {
+        assert!(!page.contains(word), "the sink names {word}");
     }
 }
 

@@ -9,7 +9,9 @@ use crate::charging::{Assembler, Change, ChargingSession, Entry, Past, Patience,
 use crate::clock::Timestamp;
 use crate::custody::Custody;
 use crate::ocpp::Version;
+use crate::publication::Gate;
 use crate::store::{ChargingRow, Op, Store, StoreError};
+use crate::vault::VaultError;
 use indexmap::IndexMap;
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
@@ -26,6 +28,8 @@ pub const BATCH: usize = 250;
 pub struct Clerk {
     desk: Arc<Desk>,
     custody: Arc<Custody>,
+    /// What counts for statistics; `None` where none are made.
+    gate: Option<Gate>,
     assembler: Assembler,
     /// The last fact worked on, and when it came.
     at: u64,
@@ -76,11 +80,18 @@ impl Clerk {
             }
         }
         let lenient = Timestamp(now.0.saturating_add(i64::try_from(patience.settle.as_millis()).unwrap_or(i64::MAX)));
-        Ok(Self { desk, custody, assembler, at, came: None, lenient, unreadable })
+        Ok(Self { desk, custody, gate: None, assembler, at, came: None, lenient, unreadable })
+    }
+
+    /// Has sessions that end count for statistics too, in the same batch.
+    #[must_use]
+    pub fn counting(mut self, gate: Option<Gate>) -> Self {
+        self.gate = gate;
+        self
     }
 
     /// Works on the next facts, at most `most`; those of `skip`, which could not be worked on before, are passed over. Changes nothing in the
-    /// store.
+    /// store, but that it may open a period of statistics.
     ///
     /// # Errors
     /// The clerk must be opened anew.
@@ -116,9 +127,19 @@ impl Clerk {
         }
         let mut turn = Turn { ops: Vec::new(), more, to, came, tally: Tally::default() };
         let sessions = turn.keep(changes);
-        for session in sessions.values() {
+        for (session, first) in sessions.values() {
             let rows = store.cdrs_of_session(&session.id)?;
-            match self.desk.settle(session, &rows, &self.custody.vault, &mut ids, now)? {
+            let settled = self.desk.settle(session, &rows, &self.custody.vault, &mut ids, now)?;
+            if let Some(gate) = &self.gate {
+                let counts = !matches!(settled, Settled::TooLittle);
+                match gate.pass(session, self.desk.site(session), counts, *first, &self.custody, now) {
+                    Ok(ops) => turn.ops.extend(ops),
+                    Err(VaultError::Store(error)) => return Err(error.into()),
+                    // Bills do not wait for statistics.
+                    Err(why) => tracing::error!(reason = why.code(), "a session could not be counted for statistics"),
+                }
+            }
+            match settled {
                 Settled::Billed(ops) => turn.ops.extend(ops),
                 Settled::Corrected(ops) => {
                     turn.ops.extend(ops);
@@ -156,12 +177,12 @@ impl Clerk {
 }
 
 impl Turn {
-    /// Writes down how sessions stand, and gives back those to bill, each as it was last. A row that is kept again later in the batch with at
+    /// Writes down how sessions stand, and gives back those to bill, each as it was last, and whether for the first time. A row that is kept again later in the batch with at
     /// least its keys need not be written twice.
-    fn keep(&mut self, changes: Vec<Change>) -> IndexMap<String, ChargingSession> {
+    fn keep(&mut self, changes: Vec<Change>) -> IndexMap<String, (ChargingSession, bool)> {
         let mut ops: Vec<Option<Op>> = Vec::with_capacity(changes.len());
         let mut last: HashMap<String, usize> = HashMap::new();
-        let mut sessions = IndexMap::new();
+        let mut sessions: IndexMap<String, (ChargingSession, bool)> = IndexMap::new();
         for change in changes {
             match change {
                 Change::Keep { id, station, row, keys, closed } => {
@@ -177,7 +198,11 @@ impl Turn {
                     ops.push(Some(Op::ChargingDrop(id)));
                 }
                 // In one batch a correction only changes what is billed: nobody has seen it.
-                Change::Bill(session) | Change::Correct(session) => drop(sessions.insert(session.id.clone(), session)),
+                Change::Bill(session) => drop(sessions.insert(session.id.clone(), (session, true))),
+                Change::Correct(session) => {
+                    let first = sessions.get(&session.id).is_some_and(|(_, first)| *first);
+                    sessions.insert(session.id.clone(), (session, first));
+                }
                 Change::Stray(reason) => self.tally.strays.push(reason),
             }
         }

@@ -95,6 +95,16 @@ impl Desk {
         self.sites.homes()
     }
 
+    /// Where a session was, by the register.
+    pub(super) fn site(&self, session: &ChargingSession) -> Option<&Site> {
+        self.sites.find(&session.station, session.evse, session.connector)
+    }
+
+    /// The site register.
+    pub fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
     /// Makes the CDR of a session. `earlier` is where an earlier CDR of it said it was, if it still is there.
     ///
     /// # Errors

@@ -3,11 +3,10 @@
 //!
 //! The first byte says which: even, a request; odd, an answer, in which `@accept@` stands for the right `Sec-WebSocket-Accept`.
 
-use crate::gateway::handshake::{self, Refusal};
+use crate::gateway::Away;
+use crate::gateway::handshake::{self, Paths, Refusal};
 use crate::gateway::upstream::{self, NoUpstream};
 use crate::ocpp::Version;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 /// The key of the answers (RFC 6455 §1.3), and what is right for it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -24,12 +23,13 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn request(bytes: &[u8]) {
-    let refused = |Refusal(status, reason, header)| {
+    let refused = |away: Away| {
+        let Some(Refusal(status, reason, header)) = away.refusal else { panic!("a request that is there is answered") };
         assert!((400..500).contains(&status) && !reason.is_empty() && header.is_none_or(|h| h.contains(": ")), "no refusal");
     };
-    let request = match handshake::parse(bytes, Vec::new()) {
+    let request = match handshake::parse(bytes, Vec::new(), Paths::default()) {
         Ok(request) => request,
-        Err(refusal) => return refused(refusal),
+        Err(away) => return refused(away),
     };
     let id = request.raw_id.as_bytes();
     assert!(!id.is_empty() && id.len() <= 144 && memchr::memmem::find(bytes, id).is_some(), "the id is not from the request");
@@ -38,11 +38,14 @@ fn request(bytes: &[u8]) {
     assert!(!station.is_empty() && !station.contains(['/', '\\']) && !station.contains("..") && !station.chars().any(char::is_control));
     let credentials = request.authorization.as_deref().unwrap_or_default();
     assert!(credentials.iter().all(|b| !b"\r\n\0".contains(b)), "the credentials would break our request");
-    assert_eq!(STANDARD.decode(&request.key).map(|key| key.len()), Ok(16), "no key");
+    assert!(!request.key.is_empty() && request.key.bytes().all(|b| b.is_ascii_graphic()), "no key");
     let offered = &request.offered;
-    assert!(offered.iter().enumerate().all(|(at, version)| !offered[..at].contains(version)), "a version twice");
+    assert!(
+        offered.iter().enumerate().all(|(at, version)| offered[..at].iter().all(|other| other.version != version.version)),
+        "a version twice"
+    );
     // Taken over into a request of ours, it is the same station with the same credentials.
-    let protocols = offered.iter().map(|v| v.subprotocol()).collect::<Vec<_>>().join(", ");
+    let protocols = offered.iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut ours = format!(
         "GET /csms/{} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocols}\r\n",
         request.raw_id
@@ -52,7 +55,7 @@ fn request(bytes: &[u8]) {
         ours.extend([b"Authorization: ", credentials, b"\r\n"].concat());
     }
     ours.extend_from_slice(b"\r\n");
-    let Ok(again) = handshake::parse(&ours, Vec::new()) else { panic!("our request is not read: {ours:?}") };
+    let Ok(again) = handshake::parse(&ours, Vec::new(), Paths::default()) else { panic!("our request is not read: {ours:?}") };
     assert_eq!((&again.raw_id, &again.station, &again.offered), (&request.raw_id, &request.station, &request.offered));
     assert_eq!(again.authorization.as_deref().map(<[u8]>::trim_ascii), request.authorization.as_deref().map(<[u8]>::trim_ascii));
 }
@@ -72,7 +75,7 @@ fn answer(bytes: &[u8], offer: &[Version]) {
             assert!(memchr::memmem::find(bytes, ACCEPT).is_some(), "upgraded without the right key");
         }
         Err(why) => {
-            let Refusal(status, reason, _) = why.refusal();
+            let Some(Refusal(status, reason, _)) = why.away().refusal else { panic!("the station is answered") };
             assert!((400..600).contains(&status) && !reason.is_empty(), "no refusal");
             assert!(!matches!(why, NoUpstream::Unreachable | NoUpstream::Tls), "it was there");
         }

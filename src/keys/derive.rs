@@ -14,6 +14,9 @@ const RECOGNISE: &[u8] = b"sluis 20260101 recognise ";
 const INDEX: &[u8] = b"sluis 20260101 blind index";
 const WRAP: &[u8] = b"sluis 20260101 vault record keys";
 const WRAP_STANDING: &[u8] = b"sluis 20261124 standing record keys";
+const PEOPLE: &[u8] = b"sluis 20261128 statistics people";
+const SESSIONS: &[u8] = b"sluis 20261128 statistics sessions";
+const VISITS: &[u8] = b"sluis 20261128 statistics visits";
 
 /// HMAC-SHA256 with the key already absorbed: cloned for each use, which halves the cost of a MAC over a short text.
 #[derive(Clone)]
@@ -92,6 +95,11 @@ pub(super) fn wrapping(root: &Sensitive<[u8; KEY]>, kek: &Kek) -> WrappingKey {
 /// The key that wraps the data keys of records which outlive epochs: tokens of e-MSPs, credentials. Needs the KEK *and* the standing key.
 pub(super) fn standing_wrapping(root: &Sensitive<[u8; KEY]>, kek: &Kek) -> WrappingKey {
     mixed(root, kek, WRAP_STANDING)
+}
+
+/// What the secret of a period of statistics becomes: the digests of people and of sessions, and the key that wraps visits' data keys.
+pub(super) fn period(secret: &Sensitive<[u8; KEY]>) -> (Mac256, Mac256, WrappingKey) {
+    (expand(secret, &[PEOPLE]), expand(secret, &[SESSIONS]), WrappingKey::new(&expand_bytes(secret, &[VISITS])))
 }
 
 fn mixed(root: &Sensitive<[u8; KEY]>, kek: &Kek, info: &[u8]) -> WrappingKey {

@@ -2,12 +2,14 @@
 //! no more.
 
 use crate::billing::Desk;
+use crate::cdr::site::Sites;
 use crate::clock;
 use crate::config::{Config, UpstreamConfig};
 use crate::gateway::credentials::{Outbound, Passwords};
 use crate::gateway::upstream::Upstream;
 use crate::gateway::{Entrance, Guard, Profile};
 use crate::ocpi::directory::Directory;
+use crate::publication::{Terms, register};
 use crate::reload::{Reload, Watched};
 use crate::tls::{self, ClientFiles, Server, Tickets};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub struct Ready {
     pub desk: Option<Desk>,
     /// TLS, and how stations prove who they are.
     pub entrance: Entrance,
+    /// How statistics are made; `None` where none are.
+    pub terms: Option<Terms>,
 }
 
 impl Ready {
@@ -33,10 +37,12 @@ impl Ready {
         let desk = desk(config);
         let entrance = entrance(config);
         let tokens = Directory::mistakes(config);
-        match (upstream, desk, entrance) {
-            (Ok(upstream), Ok(desk), Ok(entrance)) if tokens.is_empty() => Ok(Self { upstream, desk, entrance }),
-            (upstream, desk, entrance) => {
-                let mistakes = [upstream.err(), desk.err(), entrance.err()];
+        let sites = desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled);
+        let terms = sites.map(|desk| terms(config, desk.sites()).map_err(|why| vec![why])).transpose();
+        match (upstream, desk, entrance, terms) {
+            (Ok(upstream), Ok(desk), Ok(entrance), Ok(terms)) if tokens.is_empty() => Ok(Self { upstream, desk, entrance, terms }),
+            (upstream, desk, entrance, terms) => {
+                let mistakes = [upstream.err(), desk.err(), entrance.err(), terms.err()];
                 Err(mistakes.into_iter().flatten().flatten().chain(tokens).collect())
             }
         }
@@ -90,6 +96,17 @@ impl Ready {
         let upstream = self.upstream.tls.iter().map(|watched| Arc::clone(watched) as Arc<dyn Reload>);
         tls.chain(passwords).chain(outbound).chain(upstream).collect()
     }
+}
+
+/// How statistics are made of a site register.
+///
+/// # Errors
+/// What is wrong with the register, by its key.
+pub fn terms(config: &Config, sites: &Sites) -> Result<Terms, String> {
+    let statistics = &config.statistics;
+    let geography = register::geography(sites, &statistics.country, statistics.zone, statistics.grouping);
+    let geography = geography.map_err(|why| format!("billing.sites: {why}, which statistics need"))?;
+    Ok(Terms { geography, parameters: statistics.parameters.clone(), method: statistics.method })
 }
 
 /// Reads certificates and passwords.

@@ -2,8 +2,8 @@
 
 use super::writer::Writer;
 use super::{
-    CdrQueue, CdrRow, CdrState, DisclosureRow, EpochRow, JournalRow, Op, Pending, Sizes, StoreError, TokenRow, VaultRow, Window, billing,
-    rows, schema,
+    CdrQueue, CdrRow, CdrState, DisclosureRow, EpochRow, JournalRow, LedgerRow, Op, OptOutRow, Pending, PeriodRow, Sizes, StoreError,
+    TokenRow, VaultRow, VisitRow, Window, billing, rows, schema, statistics,
 };
 use crate::identity::Epoch;
 use crate::pseudonym::Pseudonym;
@@ -160,6 +160,46 @@ impl Embedded {
 
     pub(super) fn secret_names(&self, after: &str) -> Result<Vec<String>, StoreError> {
         billing::secret_names(&self.reader(), after)
+    }
+
+    pub(super) fn period(&self, name: &str) -> Result<Option<PeriodRow>, StoreError> {
+        statistics::period(&self.reader(), name)
+    }
+
+    pub(super) fn periods(&self) -> Result<Vec<PeriodRow>, StoreError> {
+        statistics::periods(&self.reader())
+    }
+
+    pub(super) fn has_visit(&self, period: &str, session: &[u8; 16]) -> Result<bool, StoreError> {
+        statistics::has_visit(&self.reader(), period, session)
+    }
+
+    pub(super) fn visits_of(&self, period: &str, person: &[u8; 16]) -> Result<u64, StoreError> {
+        statistics::visits_of(&self.reader(), period, person)
+    }
+
+    pub(super) fn visits_after(&self, period: &str, after: Option<&[u8; 16]>) -> Result<Vec<VisitRow>, StoreError> {
+        statistics::visits_after(&self.reader(), period, after)
+    }
+
+    pub(super) fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        statistics::ledger(&self.reader())
+    }
+
+    pub(super) fn released(&self, period: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        statistics::released(&self.reader(), period, name)
+    }
+
+    pub(super) fn released_names(&self) -> Result<Vec<(String, String)>, StoreError> {
+        statistics::released_names(&self.reader())
+    }
+
+    pub(super) fn opt_out(&self, blind: &[u8; 16]) -> Result<Option<OptOutRow>, StoreError> {
+        statistics::opt_out(&self.reader(), blind)
+    }
+
+    pub(super) fn opt_outs_after(&self, after: Option<&[u8; 16]>) -> Result<Vec<OptOutRow>, StoreError> {
+        statistics::opt_outs_after(&self.reader(), after)
     }
 
     pub(super) fn epochs(&self) -> Result<Vec<EpochRow>, StoreError> {

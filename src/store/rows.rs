@@ -13,7 +13,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
     let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| {
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute(with)).map_err(|e| kind(&e))
     };
-    if super::billing::apply(conn, op)? {
+    if super::billing::apply(conn, op)? || super::statistics::apply(conn, op)? {
         return Ok(());
     }
     match op {
@@ -111,7 +111,18 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         | Op::SecretPut { .. }
         | Op::TokenErase(_)
         | Op::SecretDrop(_)
-        | Op::PurgeBilling { .. } => {}
+        | Op::PurgeBilling { .. }
+        | Op::SecretKeep { .. }
+        | Op::PeriodOpen { .. }
+        | Op::PeriodDiscard { .. }
+        | Op::VisitPut { .. }
+        | Op::VisitDrop { .. }
+        | Op::VisitsForget { .. }
+        | Op::Release(_)
+        | Op::ReleasedAdd(_)
+        | Op::VisitsPurge { .. }
+        | Op::OptOutPut(_)
+        | Op::OptOutDrop(_) => {}
     }
     Ok(())
 }

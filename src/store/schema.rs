@@ -1,13 +1,13 @@
 //! The embedded engine's tables and the settings that make `Ok` mean durable.
 
-use super::{StoreError, billing};
+use super::{StoreError, billing, statistics};
 use rusqlite::{Connection, ErrorCode};
 use std::time::Duration;
 
 /// Marks the file as ours (`SLUI`).
 const APPLICATION: i32 = 0x534C_5549;
 /// The tables' version. A newer file is refused, not guessed at.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// How long a writer waits for another process's write lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the log may stay after a checkpoint, in bytes.
@@ -94,12 +94,19 @@ pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> R
         (0, 0) => {
             tx.execute_batch(TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(billing::TABLES).map_err(|e| kind(&e))?;
+            tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
             tx.pragma_update(None, "application_id", APPLICATION).map_err(|e| kind(&e))?;
             tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
         }
         // Before there were bills.
         (APPLICATION, 1) => {
             tx.execute_batch(billing::TABLES).map_err(|e| kind(&e))?;
+            tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
+            tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
+        }
+        // Before there were statistics.
+        (APPLICATION, 2) => {
+            tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
             tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
         }
         (APPLICATION, VERSION) => {}

@@ -133,7 +133,9 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
         for job in &group {
             match &job.work {
                 Work::Change(ops) => {
-                    freed |= ops.iter().any(|op| matches!(op, Op::Purge { .. } | Op::PurgeBilling { .. } | Op::EpochDestroy(..)));
+                    freed |= ops
+                        .iter()
+                        .any(|op| matches!(op, Op::Purge { .. } | Op::PurgeBilling { .. } | Op::VisitsPurge { .. } | Op::EpochDestroy(..)));
                     results.push(change(conn, ops)?);
                 }
                 Work::Scrub => {

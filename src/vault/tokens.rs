@@ -131,6 +131,7 @@ impl Vault {
         }
         let (mut ops, fresh) = self.inner.unrecorded(&sightings)?;
         ops.push(Op::TokenPut(row));
+        ops.extend(self.spread_objection(token)?);
         let done = self.inner.store.commit(ops).await;
         self.inner.recorded(done, &fresh)?;
         self.owned().entry(token.owner).and_modify(|count| *count += u64::from(new));
@@ -360,7 +361,7 @@ impl Vault {
 
     /// The identifier behind a code of the central system's domain, or the operator-issued identifier itself. `None` only if it is unknown,
     /// erased or does not open: a store that cannot be read is an error, or its sessions would be taken for those of nobody.
-    fn behind(&self, code: &str) -> Result<Option<Arc<Identifier>>, StoreError> {
+    pub(super) fn behind(&self, code: &str) -> Result<Option<Arc<Identifier>>, StoreError> {
         let Some(code) = self.inner.keys.recognise(code) else {
             let theirs = !Pseudonym::looks_like(code);
             return Ok(theirs.then(|| Arc::new(Identifier::from_wire(code, Declared::Undeclared))));
@@ -372,14 +373,14 @@ impl Vault {
         Ok(found)
     }
 
-    fn open_token(&self, row: &TokenRow) -> Result<EmspToken, VaultError> {
+    pub(super) fn open_token(&self, row: &TokenRow) -> Result<EmspToken, VaultError> {
         let place = token_place(&row.owner, &row.kind, &row.blind);
         let text = seal::open(&row.sealed, &place, self.inner.keys.standing_wrapping())?;
         read(&text, row).ok_or(VaultError::Seal(seal::SealError::Broken))
     }
 
     /// Under the standing key, so that a token is found whatever the epoch of the code it is asked by.
-    fn token_blind(&self, identifier: &Identifier) -> [u8; 16] {
+    pub(super) fn token_blind(&self, identifier: &Identifier) -> [u8; 16] {
         let canonical = identifier.canonical.expose(); // into a MAC
         self.inner.keys.blind("token", &[&[identifier.class.byte()], canonical.as_bytes()])
     }
@@ -421,7 +422,7 @@ fn by_value(identifier: &Identifier, recipients: &Recipients) -> Vec<Party> {
     recipients.all().iter().filter(|recipient| recipient.ranges.iter().any(fits)).map(|recipient| recipient.party).collect()
 }
 
-fn identifier(text: &Sensitive<String>) -> Identifier {
+pub(super) fn identifier(text: &Sensitive<String>) -> Identifier {
     Identifier::from_wire(text.expose(), Declared::Undeclared) // into its canonical form, which stays sensitive
 }
 
