@@ -29,7 +29,7 @@ use script::{Script, Step};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -173,6 +173,7 @@ impl Attack {
             seed,
             next: AtomicU64::new(0),
             shut: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
             rounds,
             until: time.map(|time| Instant::now() + time),
             found: Mutex::default(),
@@ -184,8 +185,14 @@ impl Attack {
             lanes.spawn(lane(Arc::clone(&world), Arc::clone(&run)));
         }
         let progress = AbortOnDrop(tokio::spawn(progress(Arc::clone(&world), Arc::clone(&run))));
+        let asked = Arc::clone(&run);
+        let stopping = AbortOnDrop(tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                asked.stop.store(true, Ordering::Relaxed);
+            }
+        }));
         while lanes.join_next().await.is_some() {}
-        drop((progress, door));
+        drop((progress, door, stopping));
         let shut = run.shut.load(Ordering::Relaxed) >= MAX_SHUT;
         Ok(Report {
             findings: std::mem::take(&mut *run.found.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -238,6 +245,8 @@ struct Run {
     next: AtomicU64,
     /// Rounds in a row in which no station could connect.
     shut: AtomicU64,
+    /// Somebody asked it to stop: the rounds that are being played are the last.
+    stop: AtomicBool,
     rounds: u64,
     until: Option<Instant>,
     found: Mutex<Vec<(Finding, Option<PathBuf>)>>,
@@ -247,7 +256,8 @@ struct Run {
 
 impl Run {
     fn is_over(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
+        self.stop.load(Ordering::Relaxed)
+            || self.until.is_some_and(|until| Instant::now() >= until)
             || self.shut.load(Ordering::Relaxed) >= MAX_SHUT
             || self.found.lock().unwrap_or_else(PoisonError::into_inner).len() >= MAX_FINDINGS
     }

@@ -272,7 +272,7 @@ async fn proxy(listener: TcpListener, to: std::net::SocketAddr, faults: Faults, 
             };
             let Ok(near) = tokio_tungstenite::accept_hdr_async(socket, echo).await else { return };
             let judge = |up: bool, text: &str| {
-                if at_station && up && faults.contains(&Fault::HangAfterFlood) && text.contains("\"fl") {
+                if at_station && up && faults.contains(&Fault::HangAfterFlood) && text.contains("\"f!") {
                     shared.dead.store(1, Ordering::SeqCst);
                 }
                 if at_station { shared.at_station(faults, up, text) } else { Some(shared.at_csms(faults, up, text)) }

@@ -30,8 +30,8 @@ const MAX_FINDINGS: usize = 20;
 const MAX_TAPS: usize = 40;
 /// How long to wait before a gateway that is busy (429, 503) is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
-/// Ids of the CALLs of a flood begin so.
-const FLOOD: &str = "fl";
+/// Ids of the CALLs of a flood begin so, and no canary does.
+const FLOOD: &str = "f!";
 
 /// A CALL that was sent.
 struct Pending {
