@@ -124,6 +124,20 @@ fn the_faces_of_the_shell_do_not_know_each_other() {
     }
 }
 
+/// What all faces share stands below them.
+#[test]
+fn the_rooms_below_the_faces_do_not_know_them() {
+    let rooms = sources();
+    for room in ["tls", "reload"] {
+        let files = rooms.get(room).into_iter().flatten();
+        for (path, code) in files {
+            for above in ["gateway", "ocpi", "admin", "serve", "cli", "config", "custody", "store", "vault"] {
+                assert!(!code.contains(&format!("crate::{above}")), "{}: {room} imports {above}", path.display());
+            }
+        }
+    }
+}
+
 /// What goes to other parties knows nothing of stations' connections, and they nothing of it.
 #[test]
 fn delivery_and_the_gateway_do_not_know_each_other() {

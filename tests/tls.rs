@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what must hold")]
 
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "test code, shared")]
 mod common;
 #[path = "tls/handshakes.rs"]
 mod handshakes;

@@ -16,12 +16,15 @@ const SHAKING: usize = 16;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A caller with whom hands were shaken.
+type Caller = (TlsStream<TcpStream>, SocketAddr);
+
 /// A listener that speaks TLS.
 pub(super) struct Secure {
     listener: TcpListener,
     tls: Arc<Watched<Server>>,
     places: Arc<Semaphore>,
-    shaken: (mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>, mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>),
+    shaken: (mpsc::Sender<Caller>, mpsc::Receiver<Caller>),
 }
 
 impl Secure {

@@ -4,6 +4,7 @@ use crate::wire::*;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluis::gateway::credentials::PasswordHash;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -117,6 +118,8 @@ async fn field_03_stale_connection_goes_first_where_the_station_is_known_here() 
     let hash = PasswordHash::make(b"0123456789abcdef", 1000).unwrap();
     let register = dir.path().join("stations.csv");
     std::fs::write(&register, format!("station,hash\nCS-1,{hash}\n")).unwrap();
+    // Who may read it is looked at.
+    std::fs::set_permissions(&register, std::fs::Permissions::from_mode(0o600)).unwrap();
     let world = World::beneath(one_per_id().await, &[("stations.passwords_file", register.to_str().unwrap())]).await;
     let knock = async |password: &str| {
         let line = format!("Authorization: Basic {}", STANDARD.encode(format!("CS-1:{password}")));

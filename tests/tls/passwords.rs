@@ -101,7 +101,7 @@ async fn field_12_a_storm_of_stations_does_not_bring_the_gateway_to_its_knees() 
             sent_away
         }
     };
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let first = tokio::spawn(storm());
     while !first.is_finished() {
         // Within the patience of a call: those that are connected are served.
@@ -109,7 +109,7 @@ async fn field_12_a_storm_of_stations_does_not_bring_the_gateway_to_its_knees() 
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let (cold, sent_away) = (began.elapsed(), first.await.unwrap());
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     assert_eq!(storm().await, 0, "nobody whose password is known waits for a thread");
     println!("{STATIONS} stations: {cold:?} with {sent_away} sent away for a while, then {:?}", began.elapsed());
     talk.heartbeat().await;
