@@ -210,7 +210,7 @@ async fn serve(number: usize, mut socket: TcpStream, book: Arc<Book>, mind: Arc<
     let note = |event| book.events.lock().unwrap().push(event);
     note(Event::Opened(number));
     let mut line = WebSocketStream::from_partially_read(socket, rest, Role::Server, None).await;
-    let code = loop {
+    loop {
         let message = tokio::select! {
             message = line.next() => message,
             Some(order) = orders.recv() => {
@@ -226,15 +226,15 @@ async fn serve(number: usize, mut socket: TcpStream, book: Arc<Book>, mind: Arc<
                 }
             }
             Some(Ok(Message::Close(frame))) => {
-                let code = frame.map_or(1005, |frame| frame.code.into());
+                // Before it is answered: whoever sees the end of the connection sees it here too.
+                note(Event::Closed(number, frame.map_or(1005, |frame| frame.code.into())));
                 while let Some(Ok(_)) = line.next().await {}
-                break code;
+                return;
             }
             Some(Ok(_)) => {}
-            _ => break 1006,
+            _ => return note(Event::Closed(number, 1006)),
         }
-    };
-    note(Event::Closed(number, code));
+    }
 }
 
 /// Heartbeats are answered by anybody; other CALLs only by whoever a test has answer them.

@@ -1,6 +1,10 @@
 //! 3. A second connection under one id: the old one is stale, or there are two stations with one id, or somebody tries.
 
 use crate::wire::*;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sluis::gateway::credentials::PasswordHash;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -73,7 +77,7 @@ async fn field_03_stale_or_not_nobody_is_displaced_by_somebody_who_is_not_let_in
 }
 
 /// A CSMS that allows one connection per id: refuses the second with 409 as long as the first is there.
-async fn one_per_id() -> World {
+async fn one_per_id() -> Csms {
     let book: Arc<OnceLock<Arc<Book>>> = Arc::default();
     let theirs = Arc::clone(&book);
     let csms = Csms::start(move |_, head| {
@@ -82,12 +86,12 @@ async fn one_per_id() -> World {
     })
     .await;
     let _ = book.set(Arc::clone(&csms.book));
-    World::beneath(csms, &[("stations.probe_seconds", "1")]).await
+    csms
 }
 
 #[tokio::test]
 async fn field_03_stale_connection_makes_room_at_a_csms_that_allows_one_per_id() {
-    let world = one_per_id().await;
+    let world = World::beneath(one_per_id().await, &[("stations.probe_seconds", "1")]).await;
     let dead = world.station("CS-1").await;
     assert_eq!(dead.head.status(), 101);
     let new = world.talking("CS-1").await;
@@ -99,11 +103,37 @@ async fn field_03_stale_connection_makes_room_at_a_csms_that_allows_one_per_id()
 
 #[tokio::test]
 async fn field_03_live_connection_stays_at_a_csms_that_allows_one_per_id() {
-    let world = one_per_id().await;
+    let world = World::beneath(one_per_id().await, &[("stations.probe_seconds", "1")]).await;
     let station = world.talking("CS-1").await;
     assert_eq!(world.station("CS-1").await.head.status(), 409);
     station.works().await;
     assert_eq!(station.closed(), None);
+    world.gateway.stop().await;
+}
+
+/// A station whose password is checked here has shown who it is before the CSMS is asked: the old connection, alive or not, ends first.
+#[tokio::test]
+async fn field_03_stale_connection_goes_first_where_the_station_is_known_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let hash = PasswordHash::make(b"0123456789abcdef", 1000).unwrap();
+    let register = dir.path().join("stations.csv");
+    std::fs::write(&register, format!("station,hash\nCS-1,{hash}\n")).unwrap();
+    // Who may read it is looked at.
+    std::fs::set_permissions(&register, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let world = World::beneath(one_per_id().await, &[("stations.passwords_file", register.to_str().unwrap())]).await;
+    let knock = async |password: &str| {
+        let line = format!("Authorization: Basic {}", STANDARD.encode(format!("CS-1:{password}")));
+        Station::knock(world.door(), &request("/CS-1", &["Sec-WebSocket-Protocol: ocpp1.6", &line])).await
+    };
+    let old = knock("0123456789abcdef").await.talk().await;
+    old.works().await;
+    assert_eq!(knock("fedcba9876543210").await.head.status(), 401);
+    old.works().await;
+    let new = knock("0123456789abcdef").await;
+    assert_eq!(new.head.status(), 101);
+    new.talk().await.works().await;
+    until("the old one was told", || old.closed() == Some(1001)).await;
+    assert_eq!(world.csms.heads().len(), 2, "the CSMS was asked once for each, and refused nobody");
     world.gateway.stop().await;
 }
 
