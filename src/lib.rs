@@ -59,6 +59,7 @@ pub mod ocpp;
 pub mod policy;
 pub mod pseudonym;
 pub mod recipient;
+pub mod report;
 pub mod seal;
 pub mod secret;
 pub mod serve;
