@@ -27,6 +27,7 @@ mod noise;
 mod parameters;
 mod period;
 mod release;
+mod rows;
 mod table;
 
 pub use arithmetic::{Rho, Variance};

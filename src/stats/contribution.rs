@@ -5,7 +5,7 @@ use super::ledger::Digest;
 use super::period::Period;
 use super::table::{DURATION_BINS, ENERGY_BINS, Measure, Table};
 use crate::clock::Timestamp;
-use chrono::{Datelike, TimeZone, Timelike, Weekday};
+use chrono::{Datelike, Offset, TimeZone, Timelike, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,8 +22,6 @@ pub const MOST_PER_CELL: u64 = 1 << 40;
 pub const MOST_CONTRIBUTORS: usize = 20_000_000;
 /// A thousandth of a session is the unit that sessions and contributors are counted in.
 const ONE: u64 = 1_000;
-/// All time zones of today are whole quarters of an hour from UTC.
-const QUARTER_HOUR: i64 = 900;
 
 /// Who contributed, in one period: a keyed hash that the shell makes of contract or card with a secret of that period alone. It prints as
 /// nothing.
@@ -110,10 +108,15 @@ impl Contribution {
     fn add_to(&mut self, table: Table, cell: u32, visit: &Visit, zone: Tz) {
         let wh = visit.wh.min(MOST_WH);
         let connected = visit.connected.min(MOST_SECONDS);
+        let charging = visit.charging.min(connected);
+        // One second at least, for energy that was taken in less.
+        let hours = if table == Table::T2 { hours(visit.begun.seconds(), connected.max(1), zone) } else { Vec::new() };
         for measure in table.measures() {
             let mut put = |bin: u8, value: u64| {
-                let sum = self.sums.entry((table, *measure, cell, bin)).or_default();
-                *sum = if *measure == Measure::Contributors { ONE } else { sum.saturating_add(value).min(MOST_PER_CELL) };
+                if value > 0 {
+                    let sum = self.sums.entry((table, *measure, cell, bin)).or_default();
+                    *sum = if *measure == Measure::Contributors { ONE } else { sum.saturating_add(value).min(MOST_PER_CELL) };
+                }
             };
             match measure {
                 Measure::Contributors | Measure::Sessions => put(0, ONE),
@@ -121,31 +124,30 @@ impl Contribution {
                 Measure::Connected => put(0, connected),
                 Measure::ByDuration => put(bin_of(&DURATION_BINS, connected / 60), ONE),
                 Measure::ByEnergy => put(bin_of(&ENERGY_BINS, wh / 1_000), ONE),
-                Measure::ByArrival => put(hour_bin(visit.begun.seconds(), zone) % 24, ONE),
-                Measure::ConnectedByHour => by_hour(visit.begun, connected, connected, zone, put),
-                Measure::ChargingByHour => {
-                    let charging = visit.charging.min(connected);
-                    by_hour(visit.begun, charging, charging, zone, put);
-                }
-                Measure::EnergyByHour => by_hour(visit.begun, visit.charging.min(connected).max(1), wh, zone, put),
+                Measure::ByArrival => put(hour_bin(visit.begun.seconds(), zone).0 % 24, ONE),
+                Measure::ConnectedByHour => spread(&hours, connected, connected, put),
+                Measure::ChargingByHour => spread(&hours, charging, charging, put),
+                Measure::EnergyByHour => spread(&hours, charging.max(1), wh, put),
             }
         }
-        self.sums.retain(|_, sum| *sum > 0);
     }
 
-    /// The contributions of all contributors to `period`: only of visits that count in it, and whose places the geography has. For a file of
-    /// sessions; a running gateway adds up as sessions end.
-    pub fn gather<'a>(visits: impl IntoIterator<Item = &'a Visit>, period: Period, geography: &Geography) -> BTreeMap<Contributor, Self> {
-        let mut all: BTreeMap<Contributor, Self> = BTreeMap::new();
-        for visit in visits {
-            if visit.is_of(period, geography.zone()) && geography.knows(&visit.place) {
-                if all.len() >= MOST_CONTRIBUTORS && !all.contains_key(&visit.contributor) {
-                    continue;
-                }
-                all.entry(visit.contributor).or_insert_with(|| Self::new(period, geography)).add(visit, geography);
+    /// The contributions to `period`, one per contributor, of visits in any order: of those that count in it and whose places the geography
+    /// has. They are made one after another as they are asked for. For a file of sessions, or a store of them.
+    pub fn gather<'a>(visits: impl IntoIterator<Item = &'a Visit>, period: Period, geography: &Geography) -> impl Iterator<Item = Self> {
+        let of_period = |visit: &&Visit| visit.is_of(period, geography.zone()) && geography.knows(&visit.place);
+        let mut visits: Vec<&Visit> = visits.into_iter().filter(of_period).collect();
+        visits.sort_by_key(|visit| visit.contributor);
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let first = visits.get(at)?.contributor;
+            let mut contribution = Self::new(period, geography);
+            while let Some(visit) = visits.get(at).filter(|visit| visit.contributor == first) {
+                contribution.add(visit, geography);
+                at += 1;
             }
-        }
-        all
+            Some(contribution)
+        })
     }
 
     /// Whether there is nothing in it.
@@ -174,32 +176,39 @@ fn bin_of(edges: &[u64], value: u64) -> u8 {
     u8::try_from(edges.partition_point(|edge| *edge <= value).saturating_sub(1)).unwrap_or_default()
 }
 
-/// 0 to 23: the local hour of a weekday; 24 to 47: of a Saturday or Sunday.
-fn hour_bin(seconds: i64, zone: Tz) -> u8 {
-    let Some(local) = zone.timestamp_opt(seconds, 0).single() else { return 0 };
+/// 0 to 23: the local hour of a weekday; 24 to 47: of a Saturday or Sunday. With it, whether the clocks of `zone` are whole hours from UTC.
+fn hour_bin(seconds: i64, zone: Tz) -> (u8, bool) {
+    let Some(local) = zone.timestamp_opt(seconds, 0).single() else { return (0, true) };
     let weekend = matches!(local.weekday(), Weekday::Sat | Weekday::Sun);
-    u8::try_from(local.hour()).unwrap_or_default() % 24 + if weekend { 24 } else { 0 }
+    let whole = local.offset().fix().local_minus_utc() % 3_600 == 0;
+    (u8::try_from(local.hour()).unwrap_or_default() % 24 + if weekend { 24 } else { 0 }, whole)
 }
 
-/// Spreads `amount` evenly over the `seconds` from `begun` on. What a bin gets is the difference of two amounts so far, each rounded down, so
-/// that all bins together get the amount.
-fn by_hour(begun: Timestamp, seconds: u64, amount: u64, zone: Tz, mut put: impl FnMut(u8, u64)) {
-    let begin = begun.seconds();
-    let Some(end) = i64::try_from(seconds).ok().and_then(|seconds| begin.checked_add(seconds)) else { return };
-    let so_far = |at: i64| -> u64 {
-        let part = u128::from(amount) * u128::from(at.abs_diff(begin)) / u128::from(seconds.max(1));
-        u64::try_from(part).unwrap_or(u64::MAX)
-    };
-    let mut from = begin;
-    // At most 31 days of hours, in steps of at most an hour: the clocks change at whole quarters of an hour.
-    while from < end {
-        let bin = hour_bin(from, zone);
-        let mut to = from;
-        while to < end && hour_bin(to, zone) == bin && to.abs_diff(from) < 3_600 {
-            to = ((to.div_euclid(QUARTER_HOUR) + 1) * QUARTER_HOUR).min(end);
-        }
-        put(bin, so_far(to) - so_far(from));
-        from = to;
+/// The seconds from `begin` on, cut where local hours end: of each part its bin and its seconds. Clocks change on the hour, or on the quarter
+/// where they are not whole hours from UTC. At most 31 days of quarters.
+fn hours(begin: i64, seconds: u64, zone: Tz) -> Vec<(u8, u64)> {
+    let mut parts = Vec::new();
+    let (mut from, mut left) = (begin, seconds.min(MOST_SECONDS));
+    while left > 0 {
+        let (bin, whole) = hour_bin(from, zone);
+        let step = if whole { 3_600 } else { 900 };
+        let part = u64::try_from(step - from.rem_euclid(step)).unwrap_or(1).min(left);
+        parts.push((bin, part));
+        from = from.saturating_add_unsigned(part);
+        left -= part;
+    }
+    parts
+}
+
+/// Spreads `amount` evenly over the first `seconds` of `hours`. What a part gets is the difference of two amounts so far, each rounded down, so
+/// all parts together get the amount.
+fn spread(hours: &[(u8, u64)], seconds: u64, amount: u64, mut put: impl FnMut(u8, u64)) {
+    let mut before: u64 = 0;
+    let so_far = |at: u64| u64::try_from(u128::from(amount) * u128::from(at) / u128::from(seconds.max(1))).unwrap_or(u64::MAX);
+    for (bin, part) in hours {
+        let after = (before + part).min(seconds);
+        put(*bin, so_far(after) - so_far(before));
+        before = after;
     }
 }
 

@@ -4,8 +4,10 @@ use super::arithmetic::{Rho, Variance};
 use super::geography::{Area, Class};
 use super::ledger::Digest;
 use super::period::Period;
+use super::rows::totals_of;
 use super::table::{Bin, Measure, Table, Unit};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How figures are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +66,8 @@ pub struct MeasureFigures {
     pub rho: Rho,
     /// Its numbers are multiples of this.
     pub base: u64,
-    /// A single cell is published if the noisy sum of the measure that decides is at least this, in units of that measure; `None` without noise.
+    /// A single cell is published if the noisy sum over its bins of the measure that decides ([`Table::gate`]) is at least this, in contribution
+    /// units of that measure; `None` without noise.
     pub threshold: Option<u64>,
 }
 
@@ -93,7 +96,7 @@ pub struct Row {
     pub class: Option<Class>,
     /// The measure.
     pub measure: Measure,
-    /// The bin, of a measure that has them ([`Measure::bin_name`]).
+    /// The bin, of a measure that has them ([`Measure::bin_name`]); a withheld cell has one row for all its bins, without a bin.
     pub bin: Option<Bin>,
     /// The number, in the unit of the measure; `None` if it is withheld.
     pub value: Option<i64>,
@@ -102,8 +105,10 @@ pub struct Row {
     pub margin: Option<u64>,
     /// Of a withheld cell: the area whose remainder counts it; `None` if nothing does.
     pub counted_in: Option<Area>,
-    /// How many cells are in it: 1 of a cell.
+    /// How many published cells and cells in published remainders are in it; 0 if its number is withheld.
     pub cells: u32,
+    /// Of a total: how many cells of the area are not in it, for they are withheld and counted in the remainder of a wider area or nowhere.
+    pub missing: u32,
     /// Public charging points in it; 0 for homes and for what is of no place.
     pub points: u32,
     /// Of time connected without bins: published hours per hour and charging point, in thousandths. From published numbers only.
@@ -133,6 +138,9 @@ pub struct Mistake {
     pub area: Area,
 }
 
+/// What a total is of.
+type Total = (Measure, Area, Option<Class>, Option<Bin>);
+
 impl TableFigures {
     /// SHA-256 of the table as JSON with its members in their order, without spaces.
     pub fn digest(&self) -> Digest {
@@ -140,11 +148,48 @@ impl TableFigures {
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// Adds up all totals again from the published numbers.
+    /// Adds up all totals again from the published numbers, and looks whether numbers are multiples of their base and none of a cell is below
+    /// zero.
     ///
     /// # Errors
     /// The first that is wrong.
     pub fn verify(&self) -> Result<(), Box<Mistake>> {
-        todo!()
+        let wrong = |row: &Row| Box::new(Mistake { table: self.table, kind: row.kind, measure: row.measure, area: row.area.clone() });
+        let mut sums: BTreeMap<Total, (i64, u32)> = BTreeMap::new();
+        let mut parts = BTreeSet::new();
+        for row in &self.rows {
+            let base = self.measures.iter().find(|of| of.measure == row.measure).map_or(0, |of| of.base);
+            let base = i64::try_from(base).unwrap_or_default();
+            if row.value.is_some_and(|value| value.checked_rem(base) != Some(0))
+                || !parts.insert((row.kind, &row.area, row.class, row.measure, row.bin))
+            {
+                return Err(wrong(row));
+            }
+            let (Some(value), Some(class)) = (row.value, row.class) else { continue };
+            let sign_fits = match row.kind {
+                Kind::Total => continue,
+                Kind::Cell | Kind::Remainder => value >= 0 && row.cells > 0,
+                Kind::CutOff => value <= 0 && row.cells == 0,
+            };
+            if !sign_fits {
+                return Err(wrong(row));
+            }
+            for (area, class) in totals_of(&row.area, class, row.kind != Kind::Cell) {
+                let sum = sums.entry((row.measure, area, class, row.bin)).or_default();
+                *sum = (sum.0.checked_add(value).ok_or_else(|| wrong(row))?, sum.1.saturating_add(row.cells));
+            }
+        }
+        for row in self.rows.iter().filter(|row| row.kind == Kind::Total) {
+            let sum = sums.remove(&(row.measure, row.area.clone(), row.class, row.bin));
+            let expected = sum.filter(|(_, cells)| *cells > 0);
+            if row.value != expected.map(|(value, _)| value) || row.cells != expected.map_or(0, |(_, cells)| cells) {
+                return Err(wrong(row));
+            }
+        }
+        // What no total counts: a total was left out. A table of the country alone has none by class.
+        match sums.into_iter().find(|((_, _, class, _), (_, cells))| *cells > 0 || class.is_none()) {
+            Some(((measure, area, ..), _)) => Err(Box::new(Mistake { table: self.table, kind: Kind::Total, measure, area })),
+            None => Ok(()),
+        }
     }
 }
