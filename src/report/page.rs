@@ -99,6 +99,9 @@ fn by_area(out: &mut String, table: &TableFigures) {
             let _ = write!(out, "<li>{}<b>{value}</b> {unit} {margin}</li>", words::measure(row.measure));
         }
         out.push_str("</ul>\n");
+        if totals.iter().any(|row| row.measure == Measure::Contributors) {
+            out.push_str("<p class=\"soft\">A contributor is a contract, or a card without one, and counts once in every area where it charged.</p>\n");
+        }
     }
     by_class(out, table);
     for measure in [Measure::Sessions, Measure::Energy] {
