@@ -30,7 +30,7 @@
 //! # The rooms
 //!
 //! Pure, lowest first: [`websocket`] (the framing, which knows of nothing else here), [`secret`], [`ocpp`], [`pseudonym`], [`identity`],
-//! [`seal`], [`keys`], [`policy`], [`treat`], [`session`], [`charging`], [`cdr`], [`stats`].
+//! [`seal`], [`keys`], [`policy`], [`treat`], [`session`], [`charging`], [`cdr`], [`stats`], [`report`] (a release as people read it).
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one),
 //! [`reload`] (files that are read again), [`tls`], [`gateway`], [`billing`] (facts to CDRs), [`publication`] (sessions to signed releases
 //! of statistics), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
@@ -67,6 +67,7 @@ pub mod pseudonym;
 pub mod publication;
 pub mod recipient;
 pub mod reload;
+pub mod report;
 pub mod seal;
 pub mod secret;
 pub mod serve;

@@ -6,8 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that import no runtime, file, socket, clock or logger.
-const PURE: &[&str] =
-    &["websocket", "secret", "ocpp", "pseudonym", "identity", "keys", "seal", "policy", "treat", "session", "charging", "cdr", "stats"];
+const PURE: &[&str] = &[
+    "websocket",
+    "secret",
+    "ocpp",
+    "pseudonym",
+    "identity",
+    "keys",
+    "seal",
+    "policy",
+    "treat",
+    "session",
+    "charging",
+    "cdr",
+    "stats",
+    "report",
+];
 /// What a pure room may not name.
 const SHELL: &[&str] = &[
     "tokio",
@@ -25,15 +39,29 @@ const SHELL: &[&str] = &[
     "eprintln!",
 ];
 /// The rooms of the pure half, lowest first: each imports only what stands before it. `clock` lends its `Timestamp` to all.
-const ORDER: &[&str] =
-    &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr", "stats"];
+const ORDER: &[&str] = &[
+    "websocket",
+    "secret",
+    "ocpp",
+    "pseudonym",
+    "identity",
+    "seal",
+    "keys",
+    "policy",
+    "treat",
+    "session",
+    "charging",
+    "cdr",
+    "stats",
+    "report",
+];
 /// Rooms that may handle clear identifiers (`crate::secret`, `crate::identity`).
 const MAY_NAME_A_SECRET: &[&str] = &[
     "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",
     "custody", "codes", "ocpi", "fuzz", "emsp", // the e-MSP handles its own customers' identifiers, at its own place
 ];
 /// Rooms that bill and report: they never name a clear identifier, nor what could open or make one.
-const REPORTING: &[&str] = &["charging", "cdr", "stats", "billing", "publication"];
+const REPORTING: &[&str] = &["charging", "cdr", "stats", "report", "billing", "publication"];
 /// The only way to make a frame that a socket accepts.
 const SOCKET_WORDS: &str = "Outgoing { text";
 
