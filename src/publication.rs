@@ -77,6 +77,11 @@ impl<'a> Publishable<'a> {
     pub fn figures(&self) -> &Figures {
         &self.0.figures
     }
+
+    /// Its entries in the ledger.
+    pub fn entries(&self) -> &[stats::Entry] {
+        &self.0.entries
+    }
 }
 
 /// A release, not yet recorded.

@@ -19,12 +19,10 @@ pub struct Papers<'a> {
     pub entries: &'a [Entry],
     /// What a contributor's year may cost at most.
     pub cap: Rho,
-    /// Who publishes.
-    pub publisher: &'a str,
+    /// Who made it, and when: a line under the title.
+    pub imprint: &'a str,
     /// Recorded in a ledger for trials only: not for publication.
     pub scratch: bool,
-    /// Days of the period from Monday to Friday, and Saturdays and Sundays: the load of an hour is an average over them.
-    pub days: [u32; 2],
 }
 
 /// The files of a report, each by its name: `t0.csv` … `t3.csv` for the tables there are, and `report.html`. The same papers make the same

@@ -77,14 +77,8 @@ fn figures(period: &str, cards: u32) -> (Figures, Vec<sluis::stats::Entry>) {
 
 fn report(period: &str, cards: u32) -> (Figures, Vec<(String, Vec<u8>)>) {
     let (figures, entries) = figures(period, cards);
-    let papers = Papers {
-        figures: &figures,
-        entries: &entries,
-        cap: Parameters::default().cap,
-        publisher: "Voorbeeld <CPO> & Zn.",
-        scratch: true,
-        days: [66, 26],
-    };
+    let papers =
+        Papers { figures: &figures, entries: &entries, cap: Parameters::default().cap, imprint: "Voorbeeld <CPO> & Zn.", scratch: true };
     let files = files(&papers);
     (figures, files)
 }
@@ -187,4 +181,12 @@ fn write_it_out() {
             std::fs::write(dir.join(period).join(name), bytes).unwrap();
         }
     }
+}
+
+#[test]
+fn days_of_a_period_are_counted_by_the_calendar() {
+    let days = |text: &str| text.parse::<sluis::stats::Period>().unwrap().days();
+    // 92 days from Thursday, 1 October 2026; 29 from Tuesday, 1 February 2028.
+    assert_eq!(days("2026-Q4"), [66, 26]);
+    assert_eq!(days("2028-02"), [21, 8]);
 }

@@ -2,9 +2,10 @@
 //! signed with it, kept, and handed out byte for byte.
 
 use super::Publishable;
-use super::manifest::{FileDigest, Manifest};
+use super::manifest::{FileDigest, Manifest, SCRATCH};
 use super::signature::Signature;
 use crate::custody::SigningKey;
+use crate::report::{self, Papers};
 use crate::stats::{Digest, Entry};
 use serde::Serialize;
 
@@ -24,9 +25,19 @@ pub const RECEIPT_SIGNATURE: &str = "receipt.sig.json";
 /// A file's name and its bytes.
 pub type File = (String, Vec<u8>);
 
-/// Writes the figures in every form that there is. Only what the engine released comes here (R21). The manifest says all but the files.
-pub fn written(release: &Publishable<'_>, _manifest: &Manifest) -> Vec<File> {
-    vec![(FIGURES.to_owned(), json(release.figures()))]
+/// Writes the figures in every form that there is: JSON, CSV and a page. Only what the engine released comes here (R21). The manifest says all
+/// but the files.
+pub fn written(release: &Publishable<'_>, manifest: &Manifest) -> Vec<File> {
+    let papers = Papers {
+        figures: release.figures(),
+        entries: release.entries(),
+        cap: manifest.parameters.cap,
+        imprint: &format!("Released {} by sluis {}", manifest.made.get(..10).unwrap_or_default(), manifest.code),
+        scratch: manifest.warnings.iter().any(|warning| warning == SCRATCH),
+    };
+    let mut files = vec![(FIGURES.to_owned(), json(release.figures()))];
+    files.extend(report::files(&papers));
+    files
 }
 
 /// All files of a release: the figures, the ledger up to it, the manifest with the digest of each, and the manifest's signature.

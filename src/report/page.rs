@@ -21,14 +21,14 @@ pub(super) fn page(papers: &Papers<'_>) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"><title>{0}</title><style>{1}</style></head><body>\n<header><h1>{0}</h1><p class=\"soft\">{2}</p></header>\n<main>\n",
         escaped(&title),
         include_str!("page.css"),
-        escaped(papers.publisher)
+        escaped(papers.imprint)
     );
     warnings(&mut out, papers);
     reading(&mut out, figures.method, figures.contributors);
     for table in &figures.tables {
         match table.table {
             Table::T0 | Table::T1 => by_area(&mut out, table),
-            Table::T2 => shape(&mut out, table, papers.days),
+            Table::T2 => shape(&mut out, table, figures.period.days()),
             Table::T3 => histograms(&mut out, table),
         }
     }

@@ -140,6 +140,19 @@ impl Period {
         midnight(year, month, CLOSE_AFTER_DAYS, zone)
     }
 
+    /// Its days from Monday to Friday, and its Saturdays and Sundays.
+    pub fn days(self) -> [u32; 2] {
+        use chrono::Datelike;
+        let (year, month) = self.end_month();
+        let first = |year: u16, month: u8| NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), 1).unwrap_or_default();
+        let (begin, end) = (first(self.year, self.month), first(year, month));
+        let mut days = [0, 0];
+        for day in begin.iter_days().take_while(|day| *day < end) {
+            days[usize::from(day.weekday().num_days_from_monday() >= 5)] += 1;
+        }
+        days
+    }
+
     /// How long it lasts, in whole hours; with summer time an hour more or less.
     pub fn hours(self, zone: Tz) -> u64 {
         u64::try_from((self.end(zone).0 - self.begin(zone).0) / 3_600_000).unwrap_or_default()

@@ -1,0 +1,197 @@
+//! Stations that load a proxy, and the central system behind it.
+
+use crate::traffic::{self, Script};
+use crate::wire::{self, Wire};
+use std::io::Result;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+
+/// Anything that bytes go through.
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
+
+/// How stations reach a proxy.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) to: SocketAddr,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Way {
+    async fn socket(&self, from: u8) -> Result<Box<dyn Bytes>> {
+        let tcp = if from > 1 {
+            // More stations than one address has ports.
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from(([127, 0, 0, from], 0)))?;
+            socket.connect(self.to).await?
+        } else {
+            TcpStream::connect(self.to).await?
+        };
+        tcp.set_nodelay(true)?;
+        Ok(match &self.tls {
+            None => Box::new(tcp),
+            Some(config) => {
+                let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+                Box::new(TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?)
+            }
+        })
+    }
+
+    /// Connects a station.
+    pub(crate) async fn station(&self, number: usize) -> Result<Station> {
+        self.station_from(number, 1).await
+    }
+
+    /// Connects a station from the address 127.0.0.`from`.
+    pub(crate) async fn station_from(&self, number: usize, from: u8) -> Result<Station> {
+        let socket = self.socket(from).await?;
+        let wire = Wire::connect(socket, &format!("/csms/CP-{number}"), Script::protocol(number)).await?;
+        Ok(Station { wire, script: Script::new(number) })
+    }
+}
+
+/// A station that is connected.
+pub(crate) struct Station {
+    wire: Wire<Box<dyn Bytes>>,
+    script: Script,
+}
+
+impl Station {
+    /// Sends the next message of its script and waits for the answer.
+    pub(crate) async fn exchange(&mut self) -> Result<()> {
+        let Self { wire, script } = self;
+        wire.write(script.next()).await?;
+        let frame = wire.next().await?;
+        let mut head = [0; 64];
+        let answer = wire.peek(&frame, &mut head);
+        assert!(answer.starts_with("[3,"), "an answer that is none: {answer}");
+        script.heard(answer);
+        Ok(())
+    }
+
+    /// A whole session.
+    pub(crate) async fn session(&mut self) -> Result<()> {
+        for _ in 0..self.script.len() {
+            self.exchange().await?;
+        }
+        Ok(())
+    }
+}
+
+/// A central system that answers at once and costs little.
+pub(crate) async fn csms(listener: TcpListener) {
+    let transactions = Arc::new(AtomicU32::new(1_000_000));
+    while let Ok((socket, _)) = listener.accept().await {
+        let transactions = Arc::clone(&transactions);
+        tokio::spawn(async move {
+            let _ = socket.set_nodelay(true);
+            let mut wire = Wire::accept(socket).await?;
+            loop {
+                let frame = wire.next().await?;
+                let mut head = [0; 96];
+                let answer =
+                    traffic::answer(wire.peek(&frame, &mut head), transactions.fetch_add(1, Ordering::Relaxed) % 9_000_000 + 1_000_000);
+                if let Some(answer) = answer {
+                    wire.write(&wire::text(&answer, false)).await?;
+                }
+            }
+            #[expect(unreachable_code, reason = "names the type of the errors")]
+            Result::Ok(())
+        });
+    }
+}
+
+/// What came of a time under load.
+pub(crate) struct Rate {
+    /// Exchanges, or connections, in a second.
+    pub(crate) per_second: f64,
+    /// In all.
+    pub(crate) count: u64,
+}
+
+/// Exchanges with stations that never wait.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+pub(crate) async fn saturate(way: &Way, stations: usize, time: Duration) -> Rate {
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut tasks = Vec::new();
+    for number in 0..stations {
+        let mut station = way.station(number).await.expect("a station connects");
+        let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+        tasks.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                station.exchange().await.expect("an exchange");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    let start = Instant::now();
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.expect("a station ends");
+    }
+    let count = done.load(Ordering::Relaxed);
+    Rate { per_second: count as f64 / start.elapsed().as_secs_f64(), count }
+}
+
+/// Latencies in microseconds, sorted, of `stations` that send at a fixed rate each.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+pub(crate) async fn paced(way: &Way, stations: usize, per_second: u32, time: Duration) -> Vec<f64> {
+    let mut tasks = Vec::new();
+    for number in 0..stations {
+        let mut station = way.station(number).await.expect("a station connects");
+        tasks.push(tokio::spawn(async move {
+            let every = Duration::from_secs(1) / per_second;
+            // Spread evenly, so that the rate is one and not a burst.
+            tokio::time::sleep(every * number as u32 / stations as u32).await;
+            let mut tick = tokio::time::interval(every);
+            let mut latencies = Vec::new();
+            for _ in 0..(time.as_secs_f64() * f64::from(per_second)) as usize {
+                tick.tick().await;
+                let start = Instant::now();
+                station.exchange().await.expect("an exchange");
+                latencies.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+            latencies
+        }));
+    }
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.expect("a station ends"));
+    }
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// Connections that are set up, used for nothing and left, by sixteen at a time.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+pub(crate) async fn connections(way: &Way, time: Duration) -> Rate {
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..16)
+        .map(|number| {
+            let (way, stop, done) = (way.clone(), Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut round = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    // Each is another station, so that none displaces another.
+                    way.station(100_000 * (number + 1) + round).await.expect("a station connects");
+                    round += 1;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.expect("a station ends");
+    }
+    let count = done.load(Ordering::Relaxed);
+    Rate { per_second: count as f64 / start.elapsed().as_secs_f64(), count }
+}

@@ -1,0 +1,353 @@
+//! What the whole gateway costs, in pairs: the same stations and the same central system with nothing between them, with nginx, with
+//! HAProxy, with a naive relay and with Sluis, in one run and in turns.
+//!
+//! `cargo bench --bench relay` prints Markdown tables: CPU per exchange (a CALL and its answer), latency at a fixed rate, new connections a
+//! second, and resident memory per connection. What is measured runs alone on core 1 and everything else on core 0, where there are two
+//! cores and `taskset`. Options after `--`: `quick` (a short round that shows that it works), and any of `cpu`, `latency`, `setup`, `memory`
+//! to do only these. nginx and HAProxy are measured where they are installed.
+
+mod load;
+mod naive;
+mod process;
+mod proxies;
+mod traffic;
+mod wire;
+
+use load::Way;
+use process::pinned;
+use proxies::Proxy;
+use sluis::config::{Config, Flags};
+use sluis::serve::Serving;
+use std::fmt::Write;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Stations that never wait.
+const LOAD: usize = 32;
+/// Stations at a fixed rate, and exchanges of each in a second: 2,000 together.
+const CALM: (usize, u32) = (40, 50);
+/// Connections that one process of the bench holds: machines often allow 20,000 descriptors, and the proxy needs two a station.
+const MOST_HELD: usize = 9_800;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let word = |at: usize| arguments.get(at).map_or("", String::as_str);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    match word(0) {
+        "gateway" => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(gateway(&arguments[1..]));
+        }
+        "naive" => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = listen().await;
+                naive::serve(listener, word(1).parse().expect("an address")).await;
+            });
+        }
+        "csms" => runtime().block_on(async {
+            let listener = listen().await;
+            load::csms(listener).await;
+        }),
+        "hold" => runtime().block_on(hold(&arguments[1..])),
+        "run" => runtime().block_on(run(&arguments[1..])),
+        _ => {
+            // Once more, on the other core than what is measured.
+            let program = std::env::current_exe().expect("a program has a path");
+            let status = pinned(&program.display().to_string(), 0).arg("run").args(&arguments).status().expect("this program starts");
+            assert!(status.success(), "the bench failed");
+        }
+    }
+}
+
+/// Binds a port and tells it to the parent.
+#[expect(clippy::print_stdout, reason = "tells its parent where it listens")]
+async fn listen() -> TcpListener {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let listener = socket.listen(4096).expect("a listener");
+    println!("{}", listener.local_addr().expect("an address"));
+    listener
+}
+
+/// The child that is a gateway, until its standard input ends. Its arguments: the central system, and further keys with their values.
+async fn gateway(arguments: &[String]) {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut values: Vec<(&'static str, String)> = vec![
+        ("listen", "127.0.0.1:0".into()),
+        ("admin", "127.0.0.1:0".into()),
+        ("upstream.url", format!("ws://{}/csms", arguments[0])),
+        ("data_dir", data.path().join("data").display().to_string()),
+    ];
+    for pair in arguments[1..].chunks_exact(2) {
+        values.push((Box::leak(pair[0].clone().into_boxed_str()), pair[1].clone()));
+    }
+    let config = Config::read(&Flags { config: None, values }, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let serving = Serving::start(&config).await.expect("the gateway starts");
+    #[expect(clippy::print_stdout, reason = "tells its parent where it listens")]
+    {
+        println!("{}", serving.listen);
+    }
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.expect("a thread").expect("a pipe");
+    serving.stop().await;
+}
+
+/// The child that holds connections. Its arguments: where to, the first number, how many, from which address, `used` or `idle`, and for
+/// TLS the directory of the certificate.
+#[expect(clippy::print_stdout, reason = "tells its parent that all are there")]
+async fn hold(arguments: &[String]) {
+    let number = |at: usize| arguments[at].parse::<usize>().expect("a number");
+    let way = Way { to: arguments[0].parse().expect("an address"), tls: arguments.get(5).map(|dir| trusting(Path::new(dir))) };
+    let mut held = Vec::new();
+    for station in number(1)..number(1) + number(2) {
+        let mut station = way.station_from(station, number(3) as u8).await.expect("a station connects");
+        if arguments[4] == "used" {
+            station.session().await.expect("a session");
+        } else {
+            station.exchange().await.expect("an exchange");
+        }
+        held.push(station);
+    }
+    println!("held");
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.expect("a thread").expect("a pipe");
+}
+
+/// A child that is killed when dropped.
+struct Helper(Child);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts this program again on core 0 and reads its first line.
+fn helper(arguments: &[&str]) -> (Helper, String) {
+    let program = std::env::current_exe().expect("a program has a path");
+    let mut child = pinned(&program.display().to_string(), 0)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    (Helper(child), line.trim().to_owned())
+}
+
+/// A client that trusts the certificate of the bench in `dir`.
+fn trusting(dir: &Path) -> Arc<rustls::ClientConfig> {
+    let pem = dir.join("cert.pem");
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls::pki_types::CertificateDer::pem_file_iter(pem).expect("a certificate") {
+        roots.add(certificate.expect("a certificate")).expect("a certificate");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// All that stand between, plain or with TLS.
+fn proxies(upstream: SocketAddr, dir: &Path, tls: bool) -> Vec<Proxy> {
+    let to = upstream.to_string();
+    let mut all = Vec::new();
+    if !tls {
+        all.push(Proxy { name: "nothing", listen: upstream, tls, process: None });
+    }
+    all.extend(proxies::nginx(upstream, dir, tls));
+    all.extend(proxies::haproxy(upstream, dir, tls));
+    if !tls {
+        all.push(proxies::this_program("naive relay (serde_json::Value)", &["naive", &to], tls));
+    }
+    all.push(sluis(upstream, dir, tls));
+    all
+}
+
+fn sluis(upstream: SocketAddr, dir: &Path, tls: bool) -> Proxy {
+    let to = upstream.to_string();
+    let (cert, key) = (dir.join("cert.pem").display().to_string(), dir.join("key.pem").display().to_string());
+    let mut arguments = vec!["gateway", &to];
+    arguments.extend(UNLIMITED.iter().flat_map(|(key, value)| [*key, *value]));
+    if tls {
+        arguments.extend(["tls.certificate", &cert, "tls.key", &key]);
+    }
+    proxies::this_program("**sluis**, strict", &arguments, tls)
+}
+
+/// Bounds that thousands of connections from one address would meet.
+const UNLIMITED: &[(&str, &str)] = &[];
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn part(sorted: &[f64], part: f64) -> f64 {
+    sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// What was measured of one proxy, round by round.
+#[derive(Default)]
+struct Column {
+    rate: Vec<f64>,
+    cpu: Vec<f64>,
+    latency: [Vec<f64>; 3],
+    setups: Vec<f64>,
+    setup_cpu: Vec<f64>,
+}
+
+#[expect(clippy::print_stdout, reason = "a bench prints its tables")]
+async fn run(words: &[String]) {
+    let quick = words.iter().any(|w| w == "quick");
+    let only: Vec<&str> = words.iter().map(String::as_str).filter(|w| *w != "quick").collect();
+    let does = |what: &str| only.is_empty() || only.contains(&what);
+    let (rounds, time) = if quick { (1, Duration::from_secs(1)) } else { (5, Duration::from_secs(3)) };
+    let dir = tempfile::tempdir().expect("a directory");
+    certificate(dir.path());
+    let (_csms, line) = helper(&["csms"]);
+    let upstream: SocketAddr = line.parse().expect("an address");
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    println!("{rounds} rounds of {} s in turns, medians; this process may use {cores} core(s).", time.as_secs());
+    for tls in [false, true] {
+        let all = proxies(upstream, dir.path(), tls);
+        let mut columns: Vec<Column> = all.iter().map(|_| Column::default()).collect();
+        let ways: Vec<Way> = all.iter().map(|p| Way { to: p.listen, tls: p.tls.then(|| trusting(dir.path())) }).collect();
+        for way in &ways {
+            // Once, so that cards are known and code is warm.
+            load::saturate(way, 2, Duration::from_millis(200)).await;
+        }
+        for _ in 0..rounds {
+            for ((proxy, way), column) in all.iter().zip(&ways).zip(&mut columns) {
+                let cpu = || proxy.process.as_ref().map_or(f64::NAN, process::Process::cpu);
+                if does("cpu") {
+                    let before = cpu();
+                    let rate = load::saturate(way, LOAD, time).await;
+                    column.cpu.push((cpu() - before) / rate.count as f64);
+                    column.rate.push(rate.per_second);
+                }
+                if does("latency") {
+                    let latencies = load::paced(way, CALM.0, CALM.1, time).await;
+                    for (at, p) in [0.5, 0.99, 0.999].into_iter().enumerate() {
+                        column.latency[at].push(part(&latencies, p));
+                    }
+                }
+                if does("setup") {
+                    let before = cpu();
+                    let rate = load::connections(way, time).await;
+                    column.setup_cpu.push((cpu() - before) / rate.count as f64);
+                    column.setups.push(rate.per_second);
+                }
+            }
+        }
+        println!("\n### {}\n", if tls { "TLS towards stations, plain towards the central system" } else { "Plain" });
+        print!("{}", table(&all, &columns));
+    }
+    if does("memory") {
+        memory(upstream, dir.path(), quick);
+    }
+}
+
+/// One row a measure, one column a proxy; costs also as a multiple of nginx's.
+fn table(all: &[Proxy], columns: &[Column]) -> String {
+    let mut text = String::from("| |");
+    for proxy in all {
+        let _ = write!(text, " {} |", proxy.name);
+    }
+    text.push_str("\n|---|");
+    text.push_str(&"---|".repeat(all.len()));
+    text.push('\n');
+    let nginx = all.iter().position(|p| p.name == "nginx");
+    let mut row = |name: &str, of: &dyn Fn(&Column) -> Vec<f64>, digits: usize, ratio: bool| {
+        let values: Vec<f64> = columns.iter().map(|c| median(of(c))).collect();
+        if values.iter().all(|v| v.is_nan()) {
+            return;
+        }
+        let _ = write!(text, "| {name} |");
+        for value in &values {
+            let _ = match (value.is_nan(), nginx.map(|at| values[at]).filter(|_| ratio)) {
+                (true, _) => write!(text, " – |"),
+                (false, Some(nginx)) => write!(text, " {value:.digits$} ({:.2}×) |", value / nginx),
+                (false, None) => write!(text, " {value:.digits$} |"),
+            };
+        }
+        text.push('\n');
+    };
+    row("CPU per exchange, µs (× nginx)", &|c| c.cpu.clone(), 2, true);
+    row("exchanges per second, 32 stations that never wait", &|c| c.rate.clone(), 0, false);
+    for (at, name) in ["p50", "p99", "p99.9"].into_iter().enumerate() {
+        row(&format!("latency {name} at 2,000 exchanges per second, µs"), &move |c| c.latency[at].clone(), 0, false);
+    }
+    row("new connections per second", &|c| c.setups.clone(), 0, false);
+    row("CPU per new connection, µs (× nginx)", &|c| c.setup_cpu.clone(), 1, true);
+    text
+}
+
+/// Resident memory per connection, by the slope from a few to more and more of them. Each proxy is alone while it is measured.
+#[expect(clippy::print_stdout, reason = "a bench prints its tables")]
+fn memory(upstream: SocketAddr, dir: &Path, quick: bool) {
+    let steps: &[usize] = if quick { &[200] } else { &[1_000, 5_000, MOST_HELD] };
+    println!("\n### Resident memory per connection pair, KiB\n");
+    println!("| | {} |", steps.iter().map(|n| format!("{n} idle")).chain([format!("{} used", steps[0])]).collect::<Vec<_>>().join(" | "));
+    println!("|---|{}", "---|".repeat(steps.len() + 1));
+    let names: Vec<_> = [false, true]
+        .into_iter()
+        .flat_map(|tls| proxies(upstream, dir, tls))
+        .filter(|p| p.process.is_some())
+        .map(|p| (p.name, p.tls))
+        .collect();
+    for (name, tls) in names {
+        let fresh = || {
+            let all = proxies(upstream, dir, tls);
+            let proxy = all.into_iter().find(|p| p.name == name).expect("it was there");
+            let to = proxy.listen.to_string();
+            // A few come and go first, so that what is made once is there.
+            drop(hold_from(&to, 0..20, "used", tls, dir));
+            let empty = proxy.process.as_ref().map_or(0.0, process::Process::resident);
+            (proxy, to, empty)
+        };
+        let (proxy, to, empty) = fresh();
+        let resident = |proxy: &Proxy| proxy.process.as_ref().map_or(f64::NAN, process::Process::resident);
+        let (mut held, mut count, mut cells) = (Vec::new(), 0, Vec::new());
+        for step in steps {
+            held.push(hold_from(&to, 1000 + count..1000 + step, "idle", tls, dir));
+            count = *step;
+            cells.push((resident(&proxy) - empty) / count as f64);
+        }
+        drop((held, proxy));
+        let (proxy, to, empty) = fresh();
+        let _held = hold_from(&to, 1000..1000 + steps[0], "used", tls, dir);
+        cells.push((resident(&proxy) - empty) / steps[0] as f64);
+        let cells: Vec<String> = cells.iter().map(|c| format!("{c:.1}")).collect();
+        println!("| {name}{} | {} |", if tls { ", TLS" } else { "" }, cells.join(" | "));
+    }
+}
+
+/// Stations that stay until what is returned is dropped.
+fn hold_from(to: &str, numbers: std::ops::Range<usize>, how: &str, tls: bool, dir: &Path) -> Helper {
+    let (first, count) = (numbers.start.to_string(), numbers.len().to_string());
+    let from = (2 + numbers.start / 10_000 % 200).to_string();
+    let certificate = dir.display().to_string();
+    let mut arguments = vec!["hold", to, &first, &count, &from, how];
+    if tls {
+        arguments.push(&certificate);
+    }
+    let (helper, line) = helper(&arguments);
+    assert_eq!(line, "held", "stations are held");
+    helper
+}
+
+/// A certificate for localhost, for all that speak TLS.
+fn certificate(dir: &Path) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(dir.join("cert.pem"), &cert).expect("a file");
+    std::fs::write(dir.join("key.pem"), &key).expect("a file");
+    std::fs::write(dir.join("both.pem"), format!("{cert}{key}")).expect("a file");
+}
