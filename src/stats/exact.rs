@@ -309,7 +309,7 @@ impl Hierarchy {
     }
 
     /// Of all that these relations add up and that is not withheld: the cell with the least of the first measure; a total if there is no cell.
-    fn smallest_open<'a>(&self, of: &mut dyn Iterator<Item = &'a Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
+    fn smallest_open(&self, of: &mut dyn Iterator<Item = &Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
         let candidates = of.flat_map(|(total, parts)| parts.iter().chain([total]).copied()).filter(|other| !withheld.contains(other));
         candidates.min_by_key(|other| (!self.nodes[*other].cell, self.nodes[*other].sums.first().map(|sum| sum.all), *other))
     }
