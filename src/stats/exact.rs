@@ -220,18 +220,19 @@ impl Hierarchy {
     /// up with it. It ends at the latest when all that hangs together is withheld, for then nothing bounds it.
     fn withheld(&self, rules: Rules) -> BTreeSet<usize> {
         let mut withheld: BTreeSet<usize> = (0..self.nodes.len()).filter(|node| self.is_unsafe(&self.nodes[*node], rules)).collect();
-        // What was found wide enough stays so as long as nothing joins it.
-        let mut wide: BTreeSet<Vec<usize>> = BTreeSet::new();
+        // What is wide enough stays so: withholding more only leaves more that fits.
+        let mut wide: BTreeSet<usize> = BTreeSet::new();
         loop {
             self.pair(&mut withheld);
             let mut more = BTreeSet::new();
             for group in self.groups(&withheld) {
-                if wide.contains(&group) {
-                    continue;
-                }
-                match self.too_narrow(&group, &withheld, rules) {
-                    None => drop(wide.insert(group)),
-                    Some(node) => more.extend(self.another(node, &group, &withheld)),
+                let relations = self.relations_of(&group, &withheld);
+                for node in group.iter().copied() {
+                    if !wide.contains(&node) && self.is_too_narrow(node, &group, &relations, rules) {
+                        more.extend(self.another(node, &group, &withheld));
+                        break;
+                    }
+                    wide.insert(node);
                 }
             }
             if more.is_empty() {
@@ -284,15 +285,18 @@ impl Hierarchy {
         groups.into_values().collect()
     }
 
-    /// A number of the group whose interval is too narrow, in any measure.
-    fn too_narrow(&self, group: &[usize], withheld: &BTreeSet<usize>, rules: Rules) -> Option<usize> {
-        (0..self.table.measures().len()).find_map(|measure| {
+    /// The relations that a group's withheld numbers are in.
+    fn relations_of(&self, group: &[usize], withheld: &BTreeSet<usize>) -> Vec<&Relation> {
+        let group: BTreeSet<usize> = group.iter().copied().collect();
+        let is_in = |node: &usize| withheld.contains(node) && group.contains(node);
+        self.relations.iter().filter(|(total, parts)| is_in(total) || parts.iter().any(is_in)).collect()
+    }
+
+    /// Whether the interval of a withheld number is too narrow in any measure.
+    fn is_too_narrow(&self, node: usize, group: &[usize], relations: &[&Relation], rules: Rules) -> bool {
+        (0..self.table.measures().len()).any(|measure| {
             let value = |node: usize| self.nodes.get(node).and_then(|node| node.sums.get(measure)).map_or(0, |sum| sum.all);
-            let relations = self.relations.iter().filter(|(total, parts)| {
-                withheld.contains(total) && group.contains(total)
-                    || parts.iter().any(|part| withheld.contains(part) && group.contains(part))
-            });
-            intervals::too_narrow(group, &relations.collect::<Vec<_>>(), &value, rules.interval)
+            intervals::is_too_narrow(node, group, relations, &value, rules.interval)
         })
     }
 
@@ -305,7 +309,7 @@ impl Hierarchy {
     }
 
     /// Of all that these relations add up and that is not withheld: the cell with the least of the first measure; a total if there is no cell.
-    fn smallest_open<'a>(&self, of: &mut dyn Iterator<Item = &'a Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
+    fn smallest_open(&self, of: &mut dyn Iterator<Item = &Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
         let candidates = of.flat_map(|(total, parts)| parts.iter().chain([total]).copied()).filter(|other| !withheld.contains(other));
         candidates.min_by_key(|other| (!self.nodes[*other].cell, self.nodes[*other].sums.first().map(|sum| sum.all), *other))
     }

@@ -134,6 +134,9 @@ pub(super) struct Cell {
     pub(super) points: u32,
 }
 
+/// What a cell is called.
+type Name = (Area, Class);
+
 /// In which cell of each table a place counts; `None` where it does not.
 pub(super) type Cells = [Option<u32>; 4];
 
@@ -160,8 +163,8 @@ impl Geography {
             return Err(NotAGeography::Empty);
         }
         let counts = Counts::of(&points);
-        let mut lists: [BTreeMap<(Area, Class), u32>; 4] = Default::default();
-        let mut at: Vec<(&str, [Option<(Area, Class)>; 4])> = Vec::with_capacity(points.len());
+        let mut lists: [BTreeMap<Name, u32>; 4] = Default::default();
+        let mut at: Vec<(&str, [Option<Name>; 4])> = Vec::with_capacity(points.len());
         let homes = |province: &str| {
             let path = vec![country.to_owned(), province.to_owned(), "homes".to_owned()];
             (Area { level: Level::Homes, path }, Class::Home)
@@ -300,12 +303,16 @@ fn class(place: &Place) -> Class {
     }
 }
 
+/// A province, a municipality, and a neighbourhood or site in it.
+type Within<'a> = (&'a str, &'a str, &'a str);
+
 /// Public charging points by area.
 struct Counts<'a> {
     provinces: BTreeMap<&'a str, u32>,
     municipalities: BTreeMap<(&'a str, &'a str), u32>,
-    neighbourhoods: BTreeMap<(&'a str, &'a str, &'a str), Vec<(&'a str, bool)>>,
-    hubs: BTreeMap<(&'a str, &'a str, &'a str), u32>,
+    /// Of each charging point: its site, and whether it is a fast one.
+    neighbourhoods: BTreeMap<Within<'a>, Vec<(&'a str, bool)>>,
+    hubs: BTreeMap<Within<'a>, u32>,
 }
 
 impl<'a> Counts<'a> {

@@ -8,6 +8,7 @@ use super::parameters::{MeasureParameters, Parameters};
 use super::period::Period;
 use super::table::{Bin, Measure, Table};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The sums of a table: of each measure one number per cell and bin, bins of a cell together.
 pub(super) struct Sums {
@@ -123,10 +124,10 @@ pub(super) fn rows(sums: &Sums, period: Period, geography: &Geography, parameter
     let mut decisions: BTreeMap<Measure, Decision> = BTreeMap::new();
     for measure in &of.measures {
         let gate = of.of(sums.table.gate(measure.measure))?;
-        if !decisions.contains_key(&gate.measure) {
-            decisions.insert(gate.measure, decide(sums, gate, cells, parameters.contributors)?);
-        }
-        let decision = decisions.get(&gate.measure)?;
+        let decision = match decisions.entry(gate.measure) {
+            Entry::Occupied(made) => made.into_mut(),
+            Entry::Vacant(free) => free.insert(decide(sums, gate, cells, parameters.contributors)?),
+        };
         let hours = period.hours(geography.zone());
         let writer = Writer { measure, cells, decision, hours, totals: BTreeMap::new(), cut: BTreeMap::new(), rows: Vec::new() };
         all.extend(writer.write(sums.at(measure.measure)?));

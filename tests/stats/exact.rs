@@ -226,11 +226,11 @@ fn laxer_rules_other_tables_and_second_releases_are_refused() {
     assert_eq!(early.unwrap_err(), NoRelease::Open);
 }
 
-/// A country of 342 municipalities, most of them with cells of few: what hangs together there is large.
+/// A country of 90 municipalities, most of them with cells of few: what hangs together there is large.
 #[test]
 fn a_country_is_looked_at_whole() {
     let (mut places, mut names, mut visits) = (Vec::new(), BTreeMap::new(), Vec::new());
-    for n in 0..342_u32 {
+    for n in 0..90_u32 {
         let (province, municipality) = (format!("P{:02}", n % 12), format!("M{n:03}"));
         for (class, max_w, people_there) in
             [(Class::Ac, 11_000, 3 + n * 37 % 60), (Class::Dc, 50_000, n * 13 % 25), (Class::Hpc, 300_000, n * 7 % 40)]
@@ -246,7 +246,7 @@ fn a_country_is_looked_at_whole() {
     let truth = truth(&visits, &made, &names);
     let sessions =
         |withheld: bool| made.rows.iter().filter(|row| row.measure == Measure::Sessions && row.value.is_none() == withheld).count();
-    assert!(sessions(true) > 100 && sessions(false) > 500, "{} withheld, {} shown", sessions(true), sessions(false));
+    assert!(sessions(true) > 30 && sessions(false) > 100, "{} withheld, {} shown", sessions(true), sessions(false));
     for at in determined(&made, Measure::Sessions) {
         assert_eq!(truth[at], 0, "{:?} follows from the rest", &made.rows[at]);
     }

@@ -8,20 +8,18 @@ use super::Relation;
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome, Variable};
 use std::collections::BTreeMap;
 
-/// The first of `group` (withheld numbers that `relations` tie together) whose interval does not reach `percent` of its value beyond it on both
-/// sides; `value` has all numbers, of the withheld ones too.
-pub(super) fn too_narrow(group: &[usize], relations: &[&Relation], value: &dyn Fn(usize) -> u64, percent: u32) -> Option<usize> {
-    group.iter().copied().find(|node| {
-        let exact = value(*node);
-        if exact == 0 {
-            return false;
-        }
-        let reach = exact as f64 * f64::from(percent) / 100.0;
-        // A millionth of it less: what the solver's tolerance may take away.
-        let wide = |bound: Option<f64>| bound.is_some_and(|bound| (bound - exact as f64).abs() >= reach * 0.999_999);
-        let least = bound(*node, group, relations, value, OptimizationDirection::Minimize);
-        !wide(least) || !wide(bound(*node, group, relations, value, OptimizationDirection::Maximize))
-    })
+/// Whether the interval of `node` does not reach `percent` of its value beyond it on both sides. It is one of `group`: withheld numbers that
+/// `relations` tie together. `value` has all numbers, the withheld ones too.
+pub(super) fn is_too_narrow(node: usize, group: &[usize], relations: &[&Relation], value: &dyn Fn(usize) -> u64, percent: u32) -> bool {
+    let exact = value(node);
+    if exact == 0 {
+        return false;
+    }
+    let reach = exact as f64 * f64::from(percent) / 100.0;
+    // A millionth of it less: what the solver's tolerance may take away.
+    let is_wide =
+        |direction| bound(node, group, relations, value, direction).is_some_and(|bound| (bound - exact as f64).abs() >= reach * 0.999_999);
+    !is_wide(OptimizationDirection::Minimize) || !is_wide(OptimizationDirection::Maximize)
 }
 
 /// The least or the most that a number can be; infinite if nothing bounds it, `None` if the solver has no answer.
