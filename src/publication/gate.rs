@@ -6,11 +6,11 @@ use super::register;
 use crate::cdr::site::Site;
 use crate::charging::ChargingSession;
 use crate::clock::Timestamp;
+use crate::custody::Custody;
 use crate::stats::Period;
 use crate::store::{Op, StoreError};
-use crate::vault::contributors::Person;
-use crate::custody::Custody;
 use crate::vault::VaultError;
+use crate::vault::contributors::Person;
 use chrono_tz::Tz;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -62,12 +62,7 @@ impl Gate {
     }
 
     /// The open period that a session is in already.
-    fn period_with(
-        &self,
-        session: &ChargingSession,
-        quarter: bool,
-        custody: &Custody,
-    ) -> Result<Option<(String, [u8; 16])>, VaultError> {
+    fn period_with(&self, session: &ChargingSession, quarter: bool, custody: &Custody) -> Result<Option<(String, [u8; 16])>, VaultError> {
         let (store, vault) = (custody.store(), &custody.vault);
         for row in store.periods()?.into_iter().filter(|row| row.closed.is_none()) {
             let same_length = row.name.parse::<Period>().is_ok_and(|period| period.is_quarter() == quarter);

@@ -24,7 +24,10 @@ impl World {
 fn a_period_is_released_once_and_every_later_request_gets_the_same_bytes() {
     let world = World::new();
     world.lives(200);
-    assert_eq!(world.publication.close(period(MONTH), THEN, &mut SystemNoise::new()).unwrap_err().to_string(), "the period has not closed yet");
+    assert_eq!(
+        world.publication.close(period(MONTH), THEN, &mut SystemNoise::new()).unwrap_err().to_string(),
+        "the period has not closed yet"
+    );
     for name in [MONTH, QUARTER] {
         world.close(name).unwrap();
         let first = world.publication.released(period(name)).unwrap().unwrap();
