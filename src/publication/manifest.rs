@@ -131,7 +131,7 @@ impl Manifest {
         times: [Timestamp; 3],
         scratch: bool,
     ) -> Self {
-        let Release { figures, entries } = release;
+        let (figures, entries) = (&release.figures, &release.entries);
         let [from, to, at] = times.map(Timestamp::rfc3339);
         let fixed = figures.not_for_publication;
         let warnings = [(scratch, SCRATCH), (fixed, FIXED), (figures.method == Method::Exact, EXACT)];

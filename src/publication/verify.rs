@@ -81,7 +81,7 @@ impl Release<'_> {
         match (signer, key) {
             (Some(signer), Some(key)) if signer != key => self.fail("it is signed with another key than the one that was named"),
             (Some(signer), None) => {
-                self.verdict.notes.push(format!("signed with {signer}: ask the publisher whether that is its key, or name it with --key"))
+                self.verdict.notes.push(format!("signed with {signer}: ask the publisher whether that is its key, or name it with --key"));
             }
             _ => {}
         }
