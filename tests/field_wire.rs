@@ -111,7 +111,11 @@ async fn field_04_pings_come_between_the_fragments_of_a_message() {
     station.raw(&begin).await;
     // The gateway pings in the midst of it, and the answer stands in the midst of it.
     assert_eq!(station.next().await, Some(Owned::Ping(Vec::new())));
-    let rest = [station.bytes(Opcode::Pong, &[]), station.bytes(Opcode::Ping, b"mine"), station.bytes(Opcode::Continuation, &HEARTBEAT.as_bytes()[9..])];
+    let rest = [
+        station.bytes(Opcode::Pong, &[]),
+        station.bytes(Opcode::Ping, b"mine"),
+        station.bytes(Opcode::Continuation, &HEARTBEAT.as_bytes()[9..]),
+    ];
     station.raw(&rest.concat()).await;
     assert_eq!(station.heard().await, Some(Owned::Pong));
     assert_eq!(csms.hears().await, HEARTBEAT);
