@@ -171,7 +171,13 @@ pub(crate) struct Treated {
 impl Treated {
     /// Nothing of the frame crosses.
     pub(crate) fn withheld() -> Self {
-        Self { verdict: Verdict::Withheld, frame: Outgoing { text: String::new(), binary: None }, payload: 0..0, changed: true, tally: Tally::default() }
+        Self {
+            verdict: Verdict::Withheld,
+            frame: Outgoing { text: String::new(), binary: None },
+            payload: 0..0,
+            changed: true,
+            tally: Tally::default(),
+        }
     }
 }
 

@@ -25,7 +25,8 @@ const SHELL: &[&str] = &[
     "eprintln!",
 ];
 /// The rooms of the pure half, lowest first: each imports only what stands before it. `clock` lends its `Timestamp` to all.
-const ORDER: &[&str] = &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr"];
+const ORDER: &[&str] =
+    &["websocket", "secret", "ocpp", "pseudonym", "identity", "seal", "keys", "policy", "treat", "session", "charging", "cdr"];
 /// Rooms that may handle clear identifiers (`crate::secret`, `crate::identity`).
 const MAY_NAME_A_SECRET: &[&str] = &[
     "secret", "identity", "seal", "keys", "treat", "session", "vault", "store", "journal", "relay", "gateway", "demo", "config", "cli",

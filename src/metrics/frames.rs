@@ -100,7 +100,14 @@ mod tests {
     #[test]
     fn each_combination_of_words_is_counted_by_itself() {
         let metrics = Metrics::install().unwrap();
-        let message = Seen { from: Side::Csms, kind: Some(Kind::Call), action: "TestOfCounting", outcome: Outcome::Treated, withheld: 0, replaced: 0 };
+        let message = Seen {
+            from: Side::Csms,
+            kind: Some(Kind::Call),
+            action: "TestOfCounting",
+            outcome: Outcome::Treated,
+            withheld: 0,
+            replaced: 0,
+        };
         let others = [
             (Version::V21, message),
             (Version::V16, Seen { from: Side::Station, ..message }),

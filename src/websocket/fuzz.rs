@@ -58,7 +58,8 @@ pub fn holds(bytes: &[u8]) -> Result<(), &'static str> {
     let [role, cut, stream @ ..] = bytes else { return Ok(()) };
     let (role, other) = if role % 2 == 0 { (Role::Server, Role::Client) } else { (Role::Client, Role::Server) };
     let whole = read_all(role, MAX_MESSAGE, [stream]);
-    if read_all(role, MAX_MESSAGE, stream.chunks(usize::from(*cut) + 1)) != whole || read_all(role, MAX_MESSAGE, stream.chunks(1)) != whole {
+    if read_all(role, MAX_MESSAGE, stream.chunks(usize::from(*cut) + 1)) != whole || read_all(role, MAX_MESSAGE, stream.chunks(1)) != whole
+    {
         return Err("where the bytes are cut makes a difference");
     }
     let mut reader = Reader::new(role, MAX_MESSAGE);

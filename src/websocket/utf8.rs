@@ -81,7 +81,8 @@ mod tests {
             for first in 0..=text.len() {
                 for second in first..=text.len() {
                     let mut utf8 = Utf8::default();
-                    let whole = [&text[..first], &text[first..second], &text[second..]].into_iter().all(|piece| utf8.take(piece)) && utf8.is_whole();
+                    let whole = [&text[..first], &text[first..second], &text[second..]].into_iter().all(|piece| utf8.take(piece))
+                        && utf8.is_whole();
                     assert_eq!(whole, std::str::from_utf8(text).is_ok(), "{text:x?} {first} {second}");
                 }
             }
