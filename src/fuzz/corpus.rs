@@ -144,7 +144,7 @@ fn policy() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (what, text) in texts {
         for place in 0..8 {
-            seeds.push([&[what | place % 4 << 1, place * 3], text.as_bytes()].concat());
+            seeds.push([&[what | ((place % 4) << 1), place * 3], text.as_bytes()].concat());
         }
     }
     seeds

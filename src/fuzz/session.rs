@@ -29,7 +29,7 @@ pub fn run(bytes: &[u8]) {
     // All but the one that lets everything pass: it keeps no promise that could be broken here.
     let profile = choices.one_of(&PROFILES[..3]);
     let mut talk = Talk {
-        lock: Lock::new(version, profile),
+        lock: Lock::twice(version, profile),
         canaries: Canaries::new(choices.byte()),
         waiting: Default::default(),
         count: Default::default(),
