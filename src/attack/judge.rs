@@ -89,7 +89,7 @@ pub(super) fn wrong_error(version: Version, frame: &Value, worded_here: bool) ->
     if !frame[2].as_str().is_some_and(|code| codes.contains(&code)) && worded_here {
         return Some("its code is none of this version".into());
     }
-    if !frame[3].as_str().is_some_and(|text| text.chars().count() <= LONGEST_DESCRIPTION) {
+    if frame[3].as_str().is_none_or(|text| text.chars().count() > LONGEST_DESCRIPTION) {
         return Some("its description is no text of at most 255 characters".into());
     }
     (!frame[4].is_object()).then(|| "its details are no object".into())

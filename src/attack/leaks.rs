@@ -161,14 +161,13 @@ impl Others {
         if text.len() < SHORTEST_OTHER || self.by_head.get(&head(&text)).is_some_and(|all| all.contains(&text)) {
             return;
         }
-        if self.order.len() >= MAX_OTHERS {
-            if let Some(oldest) = self.order.pop_front() {
-                if let Entry::Occupied(mut all) = self.by_head.entry(head(&oldest)) {
-                    all.get_mut().retain(|text| *text != oldest);
-                    if all.get().is_empty() {
-                        all.remove();
-                    }
-                }
+        if self.order.len() >= MAX_OTHERS
+            && let Some(oldest) = self.order.pop_front()
+            && let Entry::Occupied(mut all) = self.by_head.entry(head(&oldest))
+        {
+            all.get_mut().retain(|text| *text != oldest);
+            if all.get().is_empty() {
+                all.remove();
             }
         }
         self.by_head.entry(head(&text)).or_default().push(text.clone());
@@ -296,11 +295,12 @@ fn forms(text: &str) -> Vec<(View, Vec<u8>, &'static str)> {
             }
         }
     }
-    if canonical.len() == 10 && canonical.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(number) = canonical.parse::<u32>() {
-            forms.push((View::Bare, hex(&number.to_be_bytes()).into_bytes(), "as the hexadecimal number"));
-            forms.push((View::Bare, hex(&number.to_le_bytes()).into_bytes(), "as the hexadecimal number, reversed"));
-        }
+    if canonical.len() == 10
+        && canonical.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(number) = canonical.parse::<u32>()
+    {
+        forms.push((View::Bare, hex(&number.to_be_bytes()).into_bytes(), "as the hexadecimal number"));
+        forms.push((View::Bare, hex(&number.to_le_bytes()).into_bytes(), "as the hexadecimal number, reversed"));
     }
     forms
 }

@@ -263,9 +263,9 @@ fn method(out: &mut String, papers: &Papers<'_>) {
     if figures.method == Method::DifferentiallyPrivate {
         let rho = crate::stats::Rho(figures.tables.iter().map(|table| table.rho.0).fold(0, u32::saturating_add));
         let year = papers.entries.last().map_or(rho, |entry| entry.year);
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<p>Discrete Gaussian noise, drawn exactly from the operating system's generator, protects a contributor (a contract, or a card without one) with all its sessions of the period (zero-concentrated differential privacy). What one contributor counts for is bounded (R). This release costs ρ = {rho}; the year so far costs {year} of at most {}. ρ of the year means ε = {:.2} at δ = 10<sup>−6</sup>: somebody who knows everything but whether one person took part guesses right in at most {:.1} of 100 cases, where 50 is chance. No release is ever made twice, and none is revised. The secret and the contributions behind it are destroyed.</p>\n",
+            "<p>Discrete Gaussian noise, drawn exactly from the operating system's generator, protects a contributor (a contract, or a card without one) with all its sessions of the period (zero-concentrated differential privacy). What one contributor counts for is bounded (R). This release costs ρ = {rho}; the year so far costs {year} of at most {}. ρ of the year means ε = {:.2} at δ = 10<sup>−6</sup>: somebody who knows everything but whether one person took part guesses right in at most {:.1} of 100 cases, where 50 is chance. No release is ever made twice, and none is revised. The secret and the contributions behind it are destroyed.</p>",
             papers.cap,
             epsilon(year),
             50.0 * (1.0 + advantage(year))

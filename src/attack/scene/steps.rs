@@ -80,11 +80,8 @@ impl Scene<'_> {
         let marker = format!("{marker}{}z", self.world.next());
         let bytes = replace(&replace(bytes, b"MARKER", marker.as_bytes()), b"PATH/", self.world.target.path.as_bytes());
         let mut waiting = self.world.door.await_station(&marker, false);
-        let mut stream = match self.world.target.dial().await {
-            Ok(stream) => stream,
-            // Whether that is a fault or a limit, a normal station finds out.
-            Err(_) => return self.health().await,
-        };
+        // Whether that is a fault or a limit, a normal station finds out.
+        let Ok(mut stream) = self.world.target.dial().await else { return self.health().await };
         self.note("knock", &String::from_utf8_lossy(&bytes));
         for piece in bytes.chunks(bytes.len().div_ceil(pieces.max(1)).max(1)) {
             // A gateway that has heard enough may close, so a failure is none of ours.
