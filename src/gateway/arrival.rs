@@ -210,6 +210,6 @@ mod tests {
         }
         let bytes = size(Gateway::arrive);
         println!("task {bytes}");
-        assert!(bytes <= 3328, "{bytes}");
+        assert!(bytes <= 2816, "{bytes}");
     }
 }
