@@ -154,6 +154,7 @@ impl Talk<'_> {
             self.count[from as usize].entry(id.clone()).or_default().calls += 1;
         }
         let Passed { sent, .. } = self.lock.pass(from, text.as_bytes());
+        assert!([Side::Station, Side::Csms].into_iter().all(|side| self.lock.waiting(side) <= MAX_PENDING), "more CALLs wait than may");
         for (to, text) in &sent {
             let Ok(frame) = Frame::read(text) else { panic!("no frame: {text}") };
             match frame.kind {
@@ -188,8 +189,6 @@ impl Talk<'_> {
         {
             self.waiting[to as usize].remove(at);
         }
-        let open: usize = self.count[to as usize].values().map(|count| count.calls - count.answers.min(count.calls)).sum();
-        assert!(open <= MAX_PENDING, "more CALLs wait than may");
     }
 }
 
