@@ -30,6 +30,13 @@ fn holds(content: &[u8], bytes: &[u8]) -> bool {
     spellings(bytes).iter().any(|spelling| memchr::memmem::find(content, spelling).is_some())
 }
 
+/// [`holds`] for many at once, in one pass over the content: the number of the first that is there.
+fn holds_any<'a>(content: &[u8], all: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
+    let spelt: Vec<Vec<u8>> = all.flat_map(spellings).collect();
+    let search = aho_corasick::AhoCorasick::new(&spelt).unwrap();
+    search.find(content).map(|found| found.pattern().as_usize() / 5)
+}
+
 /// The period's secret, opened with what the data directory and the key file have: derived here once more, from the description.
 fn secret(world: &World, name: &str) -> [u8; 32] {
     let kek = fs::read_to_string(world.data().join("kek")).unwrap();
@@ -45,11 +52,11 @@ fn secret(world: &World, name: &str) -> [u8; 32] {
 #[test]
 fn before_a_release_everything_is_sealed_and_after_it_nothing_is_left() {
     let world = World::new();
-    world.lives(60);
+    world.lives(20);
     let secrets = [MONTH, QUARTER].map(|name| secret(&world, name));
     let wrapped = [MONTH, QUARTER].map(|name| world.custody.store().period(name).unwrap().unwrap().wrapped);
     let visits: Vec<_> = [MONTH, QUARTER].into_iter().flat_map(|name| world.visits(name)).collect();
-    assert_eq!(visits.len(), 600);
+    assert_eq!(visits.len(), 200);
     let disk = everything(&world.data());
     assert!(secrets.iter().all(|secret| !holds(&disk, secret)), "a secret lies open");
     for open in ["EVSE-", "HPC-", "AC-1", "session-", "\"w\":"] {
@@ -64,14 +71,9 @@ fn before_a_release_everything_is_sealed_and_after_it_nothing_is_left() {
     }
     for when in ["beside the running gateway", "after it was stopped"] {
         let disk = everything(&world.data());
-        for gone in secrets.iter().map(<[u8; 32]>::as_slice).chain(wrapped.iter().map(Vec::as_slice)) {
-            assert!(!holds(&disk, gone), "a secret, {when}");
-        }
-        for visit in &visits {
-            for gone in [&visit.sealed.text[..], &visit.sealed.wrapped, &visit.session, &visit.card] {
-                assert!(!holds(&disk, gone), "a visit, {when}");
-            }
-        }
+        let keys = secrets.iter().map(<[u8; 32]>::as_slice).chain(wrapped.iter().map(Vec::as_slice));
+        let parts = visits.iter().flat_map(|visit| [&visit.sealed.text[..], &visit.sealed.wrapped, &visit.session, &visit.card]);
+        assert_eq!(holds_any(&disk, keys.chain(parts)), None, "a secret or a visit, {when}");
         // The released bytes themselves are there.
         assert!(memchr::memmem::find(&disk, b"\"format\": \"sluis statistics release 1\"").is_some());
         if when.starts_with("beside") {
@@ -81,7 +83,8 @@ fn before_a_release_everything_is_sealed_and_after_it_nothing_is_left() {
     let World { dir, publication, custody, .. } = world;
     drop((publication, custody));
     let disk = everything(&dir.path().join("data"));
-    assert!(secrets.iter().all(|secret| !holds(&disk, secret)) && visits.iter().all(|visit| !holds(&disk, &visit.sealed.text)));
+    let parts = secrets.iter().map(<[u8; 32]>::as_slice).chain(visits.iter().map(|visit| &visit.sealed.text[..]));
+    assert_eq!(holds_any(&disk, parts), None);
 }
 
 /// Nothing that is released, and nothing that is kept of it, says how many sessions or contributors there were.
