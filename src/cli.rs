@@ -181,10 +181,14 @@ impl Options {
         Flags { config: self.config, values: given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
     fn config(self) -> Result<Config, ExitCode> {
-        Config::read(&self.flags(), &|name| std::env::var(name).ok()).map_err(|mistakes| told(&mistakes))
+        configured(&self.flags()).map_err(|mistakes| told(&mistakes))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
+fn configured(flags: &Flags) -> Result<Config, Vec<String>> {
+    Config::read(flags, &|name| std::env::var(name).ok())
 }
 
 /// Tells all mistakes, each on a line.
@@ -212,7 +216,7 @@ fn try_print(text: &str) -> bool {
 /// Runs the program. Exit codes: 0 fine, 1 failed, 2 wrong arguments, 78 wrong configuration.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(options) => options.config().and_then(|config| serve(&config)),
+        Command::Serve(options) => serve(options.flags()),
         Command::Check(options) => check(options),
         Command::Explain { options, action, markdown } => options.config().and_then(|config| {
             let layout = if markdown { Layout::Markdown } else { Layout::Text };
@@ -264,7 +268,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
     })
 }
 
-fn serve(config: &Config) -> Result<(), ExitCode> {
+fn serve(flags: Flags) -> Result<(), ExitCode> {
+    let config = &configured(&flags).map_err(|mistakes| told(&mistakes))?;
     log(config);
     runtime()?.block_on(async {
         let serving = Serving::start(config).await.map_err(|failure| match failure {
@@ -274,7 +279,7 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
                 ExitCode::from(FAILED)
             }
         })?;
-        signals(&serving).await;
+        signals(&serving, flags).await;
         tracing::info!("stopping");
         tokio::select! {
             () = serving.stop() => tracing::info!("stopped"),
@@ -285,8 +290,8 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
     })
 }
 
-/// Reads files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM, SIGINT).
-async fn signals(serving: &Serving) {
+/// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM, SIGINT).
+async fn signals(serving: &Serving, flags: Flags) {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut hang_up) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::hangup()).ok());
     loop {
@@ -294,8 +299,9 @@ async fn signals(serving: &Serving) {
             Some(()) = next(&mut terminate) => return,
             _ = tokio::signal::ctrl_c() => return,
             Some(()) = next(&mut hang_up) => {
-                tracing::info!("reading files again");
-                serving.reload().await;
+                tracing::info!("reading the configuration and its files again");
+                let flags = flags.clone();
+                serving.adopt(move || configured(&flags)).await;
             }
         }
     }
