@@ -256,7 +256,8 @@ fn check(options: Options) -> Result<(), ExitCode> {
 }
 
 fn log(config: &Config) {
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_target(false);
+    // A line that cannot be written is lost. To say so on stderr, which may be on the same full disk, would panic.
+    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_target(false).log_internal_errors(false);
     // Failing means that a log is set up already.
     let _ = if config.log_json { log.json().flatten_event(true).try_init() } else { log.try_init() };
 }
