@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code: something failed while running.
 pub const FAILED: u8 = 1;
@@ -273,6 +274,8 @@ fn serve(flags: Flags) -> Result<(), ExitCode> {
     let config = &configured(&flags).map_err(|mistakes| told(&mistakes))?;
     log(config);
     runtime()?.block_on(async {
+        // First of all, or one that asks for a reload as soon as the gateway is ready would end it.
+        let signals = Signals::listen();
         let serving = Serving::start(config).await.map_err(|failure| match failure {
             StartError::Config(mistakes) => told(&mistakes),
             other => {
@@ -280,7 +283,7 @@ fn serve(flags: Flags) -> Result<(), ExitCode> {
                 ExitCode::from(FAILED)
             }
         })?;
-        signals(&serving, flags).await;
+        signals.obey(&serving, flags).await;
         tracing::info!("stopping");
         tokio::select! {
             () = serving.stop() => tracing::info!("stopped"),
@@ -291,18 +294,30 @@ fn serve(flags: Flags) -> Result<(), ExitCode> {
     })
 }
 
-/// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM, SIGINT).
-async fn signals(serving: &Serving, flags: Flags) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::hangup()).ok());
-    loop {
-        tokio::select! {
-            Some(()) = next(&mut terminate) => return,
-            _ = tokio::signal::ctrl_c() => return,
-            Some(()) = next(&mut hang_up) => {
-                tracing::info!("reading the configuration and its files again");
-                let flags = flags.clone();
-                serving.adopt(move || configured(&flags)).await;
+/// The signals that the process lives by.
+struct Signals {
+    terminate: Option<Signal>,
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on. Until then SIGHUP ends the process.
+    fn listen() -> Self {
+        Self { terminate: signal(SignalKind::terminate()).ok(), hang_up: signal(SignalKind::hangup()).ok() }
+    }
+
+    /// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM,
+    /// SIGINT).
+    async fn obey(mut self, serving: &Serving, flags: Flags) {
+        loop {
+            tokio::select! {
+                Some(()) = next(&mut self.terminate) => return,
+                _ = tokio::signal::ctrl_c() => return,
+                Some(()) = next(&mut self.hang_up) => {
+                    tracing::info!("reading the configuration and its files again");
+                    let flags = flags.clone();
+                    serving.adopt(move || configured(&flags)).await;
+                }
             }
         }
     }
@@ -310,7 +325,6 @@ async fn signals(serving: &Serving, flags: Flags) {
 
 /// Returns when the process is asked to stop (SIGTERM, SIGINT).
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).ok();
     tokio::select! {
         Some(()) = next(&mut terminate) => {}
@@ -319,7 +333,7 @@ async fn stop_signal() {
 }
 
 /// The next signal of a kind; never, if the system does not give any.
-async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
         None => std::future::pending().await,

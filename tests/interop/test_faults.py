@@ -328,6 +328,33 @@ async def is_not_ready(scene):
     assert scene.gateway.get("/readyz")[0] == 503
 
 
+async def does_not_start(gateway, why):
+    """It says why, and leaves nothing bound."""
+    said = len(gateway.output())
+    gateway.spawn()
+    assert await asyncio.to_thread(gateway.process.wait, 20) == 1
+    told = gateway.output()[said:]
+    assert re.search(why, told) and "panicked" not in told, told
+    for port in (gateway.port, gateway.admin):
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+
+
+def remount(scene, how):
+    subprocess.run(["mount", "-o", f"remount,{how}", scene.gateway.data], check=True)
+
+
+async def die_and_be_read_only(scene):
+    scene.gateway.kill()
+    remount(scene, "ro")
+    await does_not_start(scene.gateway, "written|read-only")
+
+
+async def be_writable_again(scene):
+    remount(scene, "rw")
+    await scene.gateway.start()
+
+
 async def die_and_rot(scene):
     """The process is killed, and what it wrote is not what is found: it must not start on that."""
     gateway = scene.gateway
@@ -344,14 +371,7 @@ async def die_and_rot(scene):
         scene.database.write_bytes(bad)
         for beside in ("sluis.db-wal", "sluis.db-shm"):
             (gateway.data / beside).unlink(missing_ok=True)
-        said = len(gateway.output())
-        gateway.spawn()
-        assert await asyncio.to_thread(gateway.process.wait, 20) == 1
-        told = gateway.output()[said:]
-        assert re.search(r"damaged|corrupt", told) and "panicked" not in told, told
-        for port in (gateway.port, gateway.admin):
-            with pytest.raises(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
+        await does_not_start(gateway, "damaged|corrupt")
 
 
 async def put_it_back(scene):
@@ -464,6 +484,7 @@ FAULTS = [
     Fault("the store is full", fill_the_disk, "upgrade", "stays", "close 1011", empty_the_disk, is_not_ready, prepare=a_small_disk, act_after=True),
     Fault("nothing can be written", forbid_writing, "upgrade", "stays", "close 1011", allow_writing, is_not_ready, act_after=True),
     Fault("the store is corrupt after a kill", die_and_rot, "end", "end", "end", put_it_back),
+    Fault("the store is read-only after a kill", die_and_be_read_only, "end", "end", "end", be_writable_again, prepare=a_small_disk),
     Fault("the clock jumps an hour ahead", before="upgrade", idle="stays", outstanding="CALLRESULT | CALLERROR GenericError", answered_after=True, faketime=True, **jump(3600)),
     Fault("the clock jumps an hour back", before="upgrade", idle="stays", outstanding="CALLRESULT", answered_after=True, faketime=True, **jump(-3600)),
     Fault("file descriptors run out", use_up_descriptors, "HTTP 503", "stays", "CALLRESULT", give_descriptors, dial_after=True, answered_after=True),

@@ -120,3 +120,19 @@ async def test_what_only_a_restart_changes_is_told_and_the_rest_is_in_force(runn
     told = [line for line in running.output().splitlines() if "only a restart" in line]
     assert len(told) == 2 and '"limits"' in told[0] and '"journal"' in told[1], told
     assert 'sluis_policy_info{policy="smart-charging"} 1' in running.get("/metrics")[1]
+
+
+async def test_a_reload_right_after_the_start_does_not_end_the_gateway(tmp_path, csms):
+    """Signals were only listened for once the ports were open, and until then SIGHUP ends a process."""
+    for number in range(10):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        gateway = world.Gateway(directory, None, policy=None, config=config(csms.url))
+        gateway.spawn()
+        try:
+            await eventually(lambda: "sluis is open" in gateway.output(), "the gateway to say that it is open", pause=0.0002)
+            gateway.process.send_signal(signal.SIGHUP)
+            await eventually(lambda: NEW in gateway.output() or gateway.process.poll() is not None, "the reload")
+            assert gateway.process.poll() is None, "SIGHUP ended it"
+        finally:
+            await asyncio.to_thread(gateway.stop)

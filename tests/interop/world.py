@@ -23,7 +23,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 15.0
 
 
-async def eventually(condition, what, patience=PATIENCE):
+async def eventually(condition, what, patience=PATIENCE, pause=0.005):
     """Waits until a condition holds and gives its value."""
     deadline = asyncio.get_running_loop().time() + patience
     while True:
@@ -32,7 +32,7 @@ async def eventually(condition, what, patience=PATIENCE):
             return value
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"waited {patience:.0f} s in vain: {what}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)
 
 
 def free_ports(count):
