@@ -76,6 +76,7 @@ fn asks_for_a_restart(running: &Config, fresh: &Config) -> Vec<&'static str> {
         ("admin", running.admin != fresh.admin),
         ("data_dir", running.data_dir != fresh.data_dir),
         ("allow_plaintext", running.allow_plaintext != fresh.allow_plaintext),
+        ("upstream", running.upstream != fresh.upstream && running.allow_plaintext != fresh.allow_plaintext),
         ("keys", running.kek_file != fresh.kek_file),
         ("tls", running.tls != fresh.tls),
         ("stations (identity)", running.identity != fresh.identity),

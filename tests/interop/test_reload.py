@@ -122,6 +122,15 @@ async def test_what_only_a_restart_changes_is_told_and_the_rest_is_in_force(runn
     assert 'sluis_policy_info{policy="smart-charging"} 1' in running.get("/metrics")[1]
 
 
+async def test_a_plain_way_that_was_not_allowed_at_the_start_is_not_taken(running, csms):
+    await reload(running, "allow_plaintext = true\n" + config("ws://csms.invalid:9/csms"), NEW)
+    told = [line for line in running.output().splitlines() if "only a restart" in line]
+    assert len(told) == 2 and '"allow_plaintext"' in told[0] and '"upstream"' in told[1], told
+    station = await world.dial(running.url("CS-1"))
+    await station.asks("Heartbeat", {})
+    await station.close()
+
+
 async def test_a_reload_right_after_the_start_does_not_end_the_gateway(tmp_path, csms):
     """Signals were only listened for once the ports were open, and until then SIGHUP ends a process."""
     for number in range(10):
