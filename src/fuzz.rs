@@ -18,12 +18,13 @@ pub mod session;
 pub mod treat;
 pub mod valid;
 pub mod vault;
+pub mod websocket;
 
 /// What a target does with an input.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 7] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("frame", frame::run),
     ("treat", treat::run),
     ("session", session::run),
@@ -31,4 +32,5 @@ pub const TARGETS: [(&str, Body); 7] = [
     ("handshake", handshake::run),
     ("vault", vault::run),
     ("ocpi", ocpi::run),
+    ("websocket", websocket::run),
 ];

@@ -88,6 +88,10 @@ fi
 begin "cargo test"
 cargo test --locked
 
+begin "fuzz targets"
+# Their bodies and corpus were run by the tests; this only sees that the fuzzer's own workspace still fits. tests/fuzz.sh runs it.
+cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+
 begin "cargo build"
 cargo build --locked
 

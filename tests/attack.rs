@@ -264,6 +264,7 @@ async fn proxy(listener: TcpListener, to: std::net::SocketAddr, faults: Faults, 
             }
             let Ok(far) = TcpStream::connect(to).await else { return };
             let Ok((far, _)) = tokio_tungstenite::client_async(request, far).await else { return };
+            #[expect(clippy::result_large_err, reason = "the library's signature")]
             let echo = |_: &Request, mut answer: Response| {
                 if let Some(protocol) = protocol {
                     answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol.parse().unwrap());

@@ -101,6 +101,11 @@ fn vault() {
 }
 
 #[test]
+fn websocket() {
+    try_all("websocket", 5000);
+}
+
+#[test]
 fn ocpi() {
     try_all("ocpi", 1500);
 }

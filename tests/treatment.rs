@@ -379,7 +379,7 @@ fn a_session_is_not_lost_for_a_clock_that_writes_nonsense() {
     assert_eq!(lock.station_sends(stop), stop.replace(CARD, "2026-11-24T10:00:00Z"));
 }
 
-/// Found by the fuzz target `policy`: serde names the word it cannot use.
+/// Found with the fuzz target `policy`: serde names the word it cannot use.
 #[test]
 fn a_mistake_in_a_policy_file_quotes_no_value() {
     let secret = "hunter2, expected `charge`\nmore";

@@ -43,8 +43,38 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             (0..=u8::MAX).map(|first| [[first; 1], [first.wrapping_mul(7); 1], [first.wrapping_mul(31); 1]].concat().repeat(4)).collect()
         }
         "ocpi" => ocpi(),
+        "websocket" => websocket(),
         _ => Vec::new(),
     }
+}
+
+/// Frames of every kind, masked and plain, whole and in fragments, and such as break the rules.
+fn websocket() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for role in [0, 1] {
+        let bit = if role == 0 { 0x80 } else { 0 };
+        for first in [0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0x83, 0x8B, 0xC1, 0xA1, 0x91, 0x09] {
+            for length in [0_usize, 1, 2, 125, 126, 300] {
+                let mut frame = vec![role, 7, first];
+                match u8::try_from(length) {
+                    Ok(short @ ..=125) => frame.push(bit | short),
+                    _ => frame.extend([bit | 126, (length >> 8) as u8, length as u8]),
+                }
+                let mask: &[u8] = if bit == 0 { &[] } else { &[1, 2, 3, 4] };
+                frame.extend_from_slice(mask);
+                let text = "[2,\"m1\",\"Heartbeat\",{}] é€𝄞 ".repeat(16);
+                let code = if first == 0x88 { &[0x03, 0xE8][..] } else { &[] };
+                let payload = code.iter().chain(text.as_bytes()).take(length).enumerate();
+                frame.extend(payload.map(|(at, byte)| if bit == 0 { *byte } else { byte ^ mask[at % 4] }));
+                seeds.push(frame);
+            }
+        }
+        // Longer than anybody may say, and longer than it need be said.
+        seeds.push(vec![role, 1, 0x81, bit | 127, 0x40, 0, 0, 0, 0, 0, 0, 0]);
+        seeds.push(vec![role, 1, 0x81, bit | 127, 0x80, 0, 0, 0, 0, 0, 0, 0]);
+        seeds.push(vec![role, 1, 0x81, bit | 126, 0, 1, 0, 0, 0, 0, b'a']);
+    }
+    seeds
 }
 
 /// Every message of every version as a frame, with all fields and with those required, request and answer: its version, its sender, its text.

@@ -163,6 +163,11 @@ impl<'p> Lock<'p> {
         self.of_csms.drain(..self.of_csms.len().saturating_sub(100));
     }
 
+    /// CALLs of a side that wait for their answer.
+    pub(super) fn waiting(&self, from: Side) -> usize {
+        self.session.waiting(from)
+    }
+
     pub(super) fn allows_all(&self) -> bool {
         self.profile.rules.allow_all
     }

@@ -6,7 +6,7 @@ use super::canary::Canaries;
 use super::choices::Choices;
 use super::lock::{Lock, PROFILES, Passed};
 use super::message::BOOK;
-use super::treat::{Made, answer, call, show_a_card};
+use super::treat::{ACCEPTED, Made, a_card, answer, call};
 use crate::ocpp::catalogue::MessageSpec;
 use crate::ocpp::frame::Frame;
 use crate::ocpp::json::write_string;
@@ -86,7 +86,11 @@ impl Talk<'_> {
                 let id = self.some_id(from, choices);
                 self.say(from, &id, |id| format!("[6,{id},\"NotifyPeriodicEventStream\",{{\"id\":1,\"pending\":0,\"basetime\":\"2026-11-24T10:00:00Z\",\"data\":[]}}]"));
             }
-            13 => show_a_card(&mut self.lock, &mut self.canaries, choices),
+            13 => {
+                let text = a_card(&mut self.lock, &mut self.canaries, choices);
+                self.pass(Side::Station, &text, None);
+                self.pass(Side::Csms, ACCEPTED, None);
+            }
             14 => {
                 // Time goes on, or back: the clocks of machines do.
                 self.lock.now.0 += [1, 60_000, 900_000, -3_600_000, 86_400_000][choices.below(5)];
@@ -150,6 +154,7 @@ impl Talk<'_> {
             self.count[from as usize].entry(id.clone()).or_default().calls += 1;
         }
         let Passed { sent, .. } = self.lock.pass(from, text.as_bytes());
+        assert!([Side::Station, Side::Csms].into_iter().all(|side| self.lock.waiting(side) <= MAX_PENDING), "more CALLs wait than may");
         for (to, text) in &sent {
             let Ok(frame) = Frame::read(text) else { panic!("no frame: {text}") };
             match frame.kind {
@@ -184,8 +189,6 @@ impl Talk<'_> {
         {
             self.waiting[to as usize].remove(at);
         }
-        let open: usize = self.count[to as usize].values().map(|count| count.calls - count.answers.min(count.calls)).sum();
-        assert!(open <= MAX_PENDING, "more CALLs wait than may");
     }
 }
 

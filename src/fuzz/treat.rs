@@ -51,17 +51,25 @@ fn shaped(lock: &mut Lock<'_>, mut choices: Choices<'_>) {
 }
 
 /// Makes a card known on the connection, so that the tripwire watches for it.
-pub(super) fn show_a_card(lock: &mut Lock<'_>, canaries: &mut Canaries, choices: &mut Choices<'_>) {
+fn show_a_card(lock: &mut Lock<'_>, canaries: &mut Canaries, choices: &mut Choices<'_>) {
+    let frame = a_card(lock, canaries, choices);
+    let passed = lock.pass(Side::Station, frame.as_bytes());
+    assert!(passed.sent.iter().any(|(to, _)| *to == Side::Csms), "a card was not passed on: {frame}");
+    lock.pass(Side::Csms, ACCEPTED.as_bytes());
+}
+
+/// The answer to [`a_card`].
+pub(super) const ACCEPTED: &str = "[3,\"a\",{}]";
+
+/// The frame in which a station shows a card.
+pub(super) fn a_card(lock: &mut Lock<'_>, canaries: &mut Canaries, choices: &mut Choices<'_>) -> String {
     let class = [Class::Rfid7, Class::Rfid4, Class::Rfid10, Class::Emaid][choices.below(4)];
     let card = canaries.spelt(class, choices.byte() & 0xf3);
     lock.plant(Side::Station, vec![(Planted::new(card.clone(), class, "token"), false)]);
-    let frame = match lock.version {
+    match lock.version {
         Version::V16 => format!("[2,\"a\",\"Authorize\",{{\"idTag\":\"{card}\"}}]"),
         _ => format!("[2,\"a\",\"Authorize\",{{\"idToken\":{{\"idToken\":\"{card}\",\"type\":\"ISO14443\"}}}}]"),
-    };
-    let passed = lock.pass(Side::Station, frame.as_bytes());
-    assert!(passed.sent.iter().any(|(to, _)| *to == Side::Csms), "a card was not passed on: {frame}");
-    lock.pass(Side::Csms, b"[3,\"a\",{}]");
+    }
 }
 
 /// A frame that was shaped.

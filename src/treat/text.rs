@@ -277,15 +277,22 @@ pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, 
     if !blot.contains(&true) {
         return Cow::Borrowed(SCRUBBED);
     }
+    // Words in a row become one blot, never longer than they were: the field has a bound.
     let mut clean = String::with_capacity(text.len());
-    for (word, blot) in words.iter().zip(blot) {
-        if blot {
-            let tail = word.len() - bare(word).len();
-            clean.push_str(SCRUBBED);
-            clean.push_str(&word[word.len() - tail..]);
-        } else {
-            clean.push_str(word);
+    let mut at = 0;
+    while at < words.len() {
+        if !blot[at] {
+            clean.push_str(words[at]);
+            at += 1;
+            continue;
         }
+        let end = at + blot[at..].iter().take_while(|blot| **blot).count();
+        let length: usize = words[at..end].iter().map(|word| word.chars().count()).sum();
+        let last = words[end - 1];
+        let tail = &last[bare(last).len()..];
+        clean.extend(SCRUBBED.chars().take(length - tail.chars().count()));
+        clean.push_str(tail);
+        at = end;
     }
     if known(&clean) { Cow::Borrowed(SCRUBBED) } else { Cow::Owned(clean) }
 }
@@ -381,6 +388,17 @@ mod tests {
         }
         assert_eq!(scrub("ground failure on outlet 2, code E12", none), "ground failure on outlet 2, code E12");
         assert_eq!(scrub("tag TESTER seen", |w| w == "TESTER"), "tag *** seen");
+    }
+
+    /// Found by the fuzz target `treat`: three stars for two letters made a valid message invalid.
+    #[test]
+    fn scrubbed_text_is_never_longer_than_it_was() {
+        let none = |_: &str| false;
+        for text in ["06 12 34 56 78 90 12 34", "\u{e9} b \u{e9} b \u{e9}", "@", "a@ @ b", "04 A2 B3 C4", "", "\u{e9}\u{e9}"] {
+            let clean = scrub(text, none);
+            assert!(clean.chars().count() <= text.chars().count(), "{text} became {clean}");
+        }
+        assert_eq!(scrub("card 04 A2 B3 C4, rejected", none), "card ***, rejected");
     }
 
     #[test]

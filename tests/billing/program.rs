@@ -145,6 +145,7 @@ async fn the_running_task_is_woken_by_facts() {
     world.owns(ABC, "RFID", CARD, "c").await;
     let pulse = std::sync::Arc::new(sluis::billing::Pulse::new(sluis::clock::now()));
     let billing = sluis::billing::Billing {
+        gate: None,
         desk: world.desk.clone(),
         custody: world.custody.clone(),
         patience: world.patience,

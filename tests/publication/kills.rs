@@ -79,9 +79,9 @@ fn whatever_instant_it_is_killed_at_there_is_no_release_or_exactly_one() {
                 assert_eq!(chain.entries().len(), Table::of(true).len(), "kill {kill}");
                 assert!(!opens && period.wrapped.iter().all(|byte| *byte == 0), "kill {kill}");
                 if files.iter().any(|(name, _)| name == RECEIPT) {
-                    done += 1
+                    done += 1;
                 } else {
-                    half += 1
+                    half += 1;
                 };
             }
         }

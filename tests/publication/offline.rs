@@ -61,7 +61,7 @@ fn town(left_out: &[usize]) -> String {
             let begin = sluis::clock::Timestamp(SEPTEMBER + ((n * 13 + time * 5) % 28) as i64 * DAY + ((n + time) % 24) as i64 * HOUR);
             let end = sluis::clock::Timestamp(begin.0 + HOUR + (n as i64 % 5) * HOUR);
             let line = json!({
-                "session": format!("s{n}-{time}"), "token": if n == 7 { format!("{}", card(7000 + time % 3)) } else { card(n) },
+                "session": format!("s{n}-{time}"), "token": if n == 7 { card(7000 + time % 3).to_string() } else { card(n) },
                 "contract": (n == 7).then_some("NL-ABC-000007"), "station": format!("AC-{}", (n * 7 + time) % 60), "evse": 1,
                 "begin": begin.rfc3339(), "end": end.rfc3339(), "kwh": 5.5 + n as f64 / 10.0, "colour": "passed over",
             });
