@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code: something failed while running.
 pub const FAILED: u8 = 1;
@@ -181,10 +182,14 @@ impl Options {
         Flags { config: self.config, values: given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
     fn config(self) -> Result<Config, ExitCode> {
-        Config::read(&self.flags(), &|name| std::env::var(name).ok()).map_err(|mistakes| told(&mistakes))
+        configured(&self.flags()).map_err(|mistakes| told(&mistakes))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
+fn configured(flags: &Flags) -> Result<Config, Vec<String>> {
+    Config::read(flags, &|name| std::env::var(name).ok())
 }
 
 /// Tells all mistakes, each on a line.
@@ -212,7 +217,7 @@ fn try_print(text: &str) -> bool {
 /// Runs the program. Exit codes: 0 fine, 1 failed, 2 wrong arguments, 78 wrong configuration.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(options) => options.config().and_then(|config| serve(&config)),
+        Command::Serve(options) => serve(options.flags()),
         Command::Check(options) => check(options),
         Command::Explain { options, action, markdown } => options.config().and_then(|config| {
             let layout = if markdown { Layout::Markdown } else { Layout::Text };
@@ -252,7 +257,8 @@ fn check(options: Options) -> Result<(), ExitCode> {
 }
 
 fn log(config: &Config) {
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_target(false);
+    // A line that cannot be written is lost. To say so on stderr, which may be on the same full disk, would panic.
+    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_target(false).log_internal_errors(false);
     // Failing means that a log is set up already.
     let _ = if config.log_json { log.json().flatten_event(true).try_init() } else { log.try_init() };
 }
@@ -264,9 +270,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
     })
 }
 
-fn serve(config: &Config) -> Result<(), ExitCode> {
+fn serve(flags: Flags) -> Result<(), ExitCode> {
+    let config = &configured(&flags).map_err(|mistakes| told(&mistakes))?;
     log(config);
     runtime()?.block_on(async {
+        // First of all, or one that asks for a reload as soon as the gateway is ready would end it.
+        let signals = Signals::listen();
         let serving = Serving::start(config).await.map_err(|failure| match failure {
             StartError::Config(mistakes) => told(&mistakes),
             other => {
@@ -274,7 +283,7 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
                 ExitCode::from(FAILED)
             }
         })?;
-        signals(&serving).await;
+        signals.obey(&serving, flags).await;
         tracing::info!("stopping");
         tokio::select! {
             () = serving.stop() => tracing::info!("stopped"),
@@ -285,17 +294,30 @@ fn serve(config: &Config) -> Result<(), ExitCode> {
     })
 }
 
-/// Reads files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM, SIGINT).
-async fn signals(serving: &Serving) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::hangup()).ok());
-    loop {
-        tokio::select! {
-            Some(()) = next(&mut terminate) => return,
-            _ = tokio::signal::ctrl_c() => return,
-            Some(()) = next(&mut hang_up) => {
-                tracing::info!("reading files again");
-                serving.reload().await;
+/// The signals that the process lives by.
+struct Signals {
+    terminate: Option<Signal>,
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on. Until then SIGHUP ends the process.
+    fn listen() -> Self {
+        Self { terminate: signal(SignalKind::terminate()).ok(), hang_up: signal(SignalKind::hangup()).ok() }
+    }
+
+    /// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM,
+    /// SIGINT).
+    async fn obey(mut self, serving: &Serving, flags: Flags) {
+        loop {
+            tokio::select! {
+                Some(()) = next(&mut self.terminate) => return,
+                _ = tokio::signal::ctrl_c() => return,
+                Some(()) = next(&mut self.hang_up) => {
+                    tracing::info!("reading the configuration and its files again");
+                    let flags = flags.clone();
+                    serving.adopt(move || configured(&flags)).await;
+                }
             }
         }
     }
@@ -303,7 +325,6 @@ async fn signals(serving: &Serving) {
 
 /// Returns when the process is asked to stop (SIGTERM, SIGINT).
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).ok();
     tokio::select! {
         Some(()) = next(&mut terminate) => {}
@@ -312,7 +333,7 @@ async fn stop_signal() {
 }
 
 /// The next signal of a kind; never, if the system does not give any.
-async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
         None => std::future::pending().await,

@@ -5,6 +5,7 @@ mod arrival;
 mod authenticate;
 mod bucket;
 mod chance;
+mod course;
 pub mod credentials;
 mod guard;
 pub mod handshake;
@@ -22,9 +23,11 @@ use crate::policy::Rules;
 use crate::session::Bounds;
 use admission::Admission;
 pub use admission::{Away, Limits};
+use arc_swap::ArcSwap;
 pub use arrival::Takeover;
 pub use authenticate::{Entrance, Profile};
 use bucket::{Bucket, Rate};
+pub use course::Course;
 pub use guard::Guard;
 use live::Live;
 pub use network::{Network, Range};
@@ -36,7 +39,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
-use upstream::{Dialler, Upstream};
+use upstream::Upstream;
 
 /// Refusals that are logged in a second; of more only the number is.
 const LOGGED: Rate = Rate { times: 10, per: Duration::from_secs(1), burst: 50 };
@@ -160,18 +163,14 @@ impl Settings {
 
 /// The running gateway, shared by all connections.
 pub struct Gateway {
-    /// The compiled policy.
-    pub rules: Arc<Rules>,
+    /// By what new connections go.
+    course: ArcSwap<Course>,
     /// Keys, vault and journal.
     pub custody: Arc<Custody>,
-    /// Times and bounds.
-    pub settings: Settings,
     /// Counters.
     pub metrics: Metrics,
     /// TLS, and how stations prove who they are.
     pub entrance: Entrance,
-    /// Where stations go on to.
-    dialler: Dialler,
     admission: Admission,
     drain: watch::Sender<bool>,
     live: Arc<Live>,
@@ -191,12 +190,10 @@ impl Gateway {
         metrics: Metrics,
     ) -> Arc<Self> {
         Arc::new(Self {
-            rules,
             custody,
             entrance,
-            dialler: Dialler::new(upstream, settings.limits.dials),
             admission: Admission::new(&settings),
-            settings,
+            course: ArcSwap::from_pointee(Course::new(rules, settings, upstream)),
             metrics,
             drain: watch::Sender::new(false),
             live: Arc::default(),
@@ -204,6 +201,17 @@ impl Gateway {
             logged: Bucket::new(Some(LOGGED)),
             unlogged: AtomicU64::new(0),
         })
+    }
+
+    /// By what new connections go at this moment.
+    pub fn course(&self) -> Arc<Course> {
+        self.course.load_full()
+    }
+
+    /// Has new connections go by another policy, other times and, where it is given, another way to the central system, all at once.
+    /// Connections that stand go on as they began.
+    pub fn steer(&self, rules: Arc<Rules>, settings: Settings, upstream: Option<Upstream>) {
+        self.course.rcu(|old| old.turned(Arc::clone(&rules), settings.clone(), upstream.clone()));
     }
 
     /// Whether the gateway is stopping.
@@ -264,7 +272,7 @@ impl Gateway {
 
     /// Ends all connections, spread over most of the time that there is.
     async fn part(&self) {
-        let (start, limit) = (Instant::now(), self.settings.drain_limit);
+        let (start, limit) = (Instant::now(), self.course().settings.drain_limit);
         let lines = self.live.all();
         let many = u32::try_from(lines.len()).unwrap_or(u32::MAX).max(1);
         let apart = (limit.mul_f64(0.6) / many).min(APART);

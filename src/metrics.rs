@@ -41,6 +41,12 @@ impl Metrics {
         counter!("sluis_incidents_total").absolute(0);
     }
 
+    /// Says it again when the policy is another one.
+    pub(crate) fn redescribe(&self, before: &str, policy: &str, observes: bool, plaintext: bool) {
+        gauge!("sluis_policy_info", "policy" => before.to_owned()).set(0.0);
+        self.describe(policy, observes, plaintext);
+    }
+
     pub(crate) fn seen(&self, version: Version, seen: &Seen) {
         frames::seen(version, seen);
         if seen.outcome == Outcome::Tripwire {

@@ -1,6 +1,7 @@
 //! Starts the whole gateway from a configuration and stops it: opens the data directory, binds both ports, then serves. Nothing is bound
 //! until everything that can be wrong was looked at.
 
+mod adopt;
 mod ready;
 
 use crate::admin::{self, Condition};
@@ -21,6 +22,7 @@ use crate::reload::{Reload, Reloaded};
 use crate::store::{Op, Store, StoreError};
 use crate::tls::{self, ClientFiles};
 use crate::vault::tokens::EmspToken;
+use arc_swap::ArcSwap;
 pub use ready::{Ready, desk, dialler, terms};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -28,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
@@ -61,6 +63,9 @@ pub enum StartError {
     Metrics(&'static str),
 }
 
+/// What is read again when its files change.
+type Reloads = Arc<ArcSwap<Vec<Arc<dyn Reload>>>>;
+
 /// A running gateway.
 pub struct Serving {
     /// Where stations connect.
@@ -75,7 +80,9 @@ pub struct Serving {
     pub ocpi: Option<SocketAddr>,
     delivering: Option<Delivering>,
     surface: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    reloads: Arc<[Arc<dyn Reload>]>,
+    reloads: Reloads,
+    /// What is in force: what was started with, and what was adopted since.
+    running: Mutex<Config>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
@@ -87,12 +94,9 @@ impl Serving {
     /// # Errors
     /// [`StartError`]; nothing is left bound or locked.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let mut rules = Rules::compile(&config.policy, config.namespaces.clone()).map_err(StartError::Config)?;
-        if config.identity.keeps_passwords() {
-            rules.keep_station_passwords();
-        }
+        let rules = rules(config, config.identity.keeps_passwords()).map_err(StartError::Config)?;
         let ready = Ready::read(config).map_err(StartError::Config)?;
-        let reloads: Arc<[Arc<dyn Reload>]> = ready.reloads().into();
+        let reloads: Reloads = Arc::new(ArcSwap::from_pointee(ready.reloads()));
         let Ready { upstream, desk, entrance, terms } = ready;
         let opening =
             Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Serve, clock::now()) };
@@ -197,7 +201,20 @@ impl Serving {
         let doors = futures_util::future::join_all(doors);
         let serving = tokio::spawn(async move { drop(doors.await) });
         let others = [pages, upkeep, watching].into_iter().chain(billing).chain(publishing).collect();
-        Ok(Self { listen, secure, admin, gateway, ocpi, delivering, surface, reloads, stop, serving, others })
+        Ok(Self {
+            listen,
+            secure,
+            admin,
+            gateway,
+            ocpi,
+            delivering,
+            surface,
+            reloads,
+            running: Mutex::new(config.clone()),
+            stop,
+            serving,
+            others,
+        })
     }
 
     /// Reads certificates, revocation lists and passwords again, whether or not their files seem to have changed. What cannot be used
@@ -209,7 +226,7 @@ impl Serving {
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        let limit = self.gateway.settings.drain_limit;
+        let limit = self.gateway.course().settings.drain_limit;
         let delivered = async {
             if let Some(delivering) = self.delivering.take() {
                 delivering.stop(limit).await;
@@ -229,6 +246,15 @@ impl Serving {
     }
 }
 
+/// Compiles the policy. `keeps_passwords` says that passwords which the central system sets do not reach stations.
+fn rules(config: &Config, keeps_passwords: bool) -> Result<Rules, Vec<String>> {
+    let mut rules = Rules::compile(&config.policy, config.namespaces.clone())?;
+    if keeps_passwords {
+        rules.keep_station_passwords();
+    }
+    Ok(rules)
+}
+
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -240,7 +266,7 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Sta
 }
 
 /// Reads files again when they have changed, until it is stopped.
-async fn watch_files(reloads: Arc<[Arc<dyn Reload>]>, metrics: Metrics) {
+async fn watch_files(reloads: Reloads, metrics: Metrics) {
     let mut tick = tokio::time::interval(LOOK);
     loop {
         tick.tick().await;
@@ -248,8 +274,8 @@ async fn watch_files(reloads: Arc<[Arc<dyn Reload>]>, metrics: Metrics) {
     }
 }
 
-async fn refresh(reloads: &Arc<[Arc<dyn Reload>]>, metrics: &Metrics, force: bool) {
-    let all = Arc::clone(reloads);
+async fn refresh(reloads: &Reloads, metrics: &Metrics, force: bool) {
+    let all = reloads.load_full();
     let looked = tokio::task::spawn_blocking(move || all.iter().map(|one| (one.what(), one.refresh(force))).collect::<Vec<_>>());
     for (what, came) in looked.await.unwrap_or_default() {
         if came != Reloaded::Same {
@@ -439,7 +465,7 @@ impl Condition for Now {
     }
 
     fn reservations(&self) -> Vec<&'static str> {
-        let observes = (self.gateway.rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
+        let observes = (self.gateway.course().rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
         let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
         let delivery = self.delivery.iter().flat_map(Delivery::reservations);
         observes.into_iter().chain(plaintext).chain(delivery).chain(self.gateway.entrance.reservations()).collect()

@@ -36,6 +36,10 @@ begin "openssl"
 # The tests have it make RSA keys.
 command -v openssl >/dev/null || install_packages openssl
 
+begin "libfaketime"
+# Moves the clock in tests/interop/test_faults.py. Without it, those rows are skipped and say so.
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || install_packages faketime || echo "notice: there is no libfaketime, so the clock does not jump"
+
 begin "Python environment"
 command -v python3 >/dev/null || install_packages python3 python3-venv
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {

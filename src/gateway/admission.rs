@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const SHARE: usize = 4;
 
 /// Bounds on newcomers. Where it says so, 0 is no bound.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Connections accepted per second, once the burst is used up; 0 is no bound.
     pub accepts_per_second: u32,

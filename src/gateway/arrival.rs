@@ -16,7 +16,7 @@ use super::live::{Line, Place};
 use super::relay::{self, Hop, Traffic};
 use super::socket::Socket;
 use super::upstream::{Call, Dialled, NoUpstream};
-use super::{Ending, Gateway, chance};
+use super::{Course, Ending, Gateway, chance};
 use crate::clock;
 use crate::metrics::ConnectionGauge;
 use crate::ocpp::Version;
@@ -53,13 +53,16 @@ impl Gateway {
     /// Serves an accepted connection until it ends. `secure` says that it came in where TLS is spoken.
     pub(super) async fn arrive(self: Arc<Self>, socket: TcpStream, secure: bool, mut seat: Seat) {
         let _ = socket.set_nodelay(true);
+        // A change of the configuration is for those that come later.
+        let course = self.course();
+        let patience = course.settings.handshake_patience;
         // One deadline for both handshakes.
-        let deadline = Instant::now() + self.settings.handshake_patience;
+        let deadline = Instant::now() + patience;
         // What is needed only until the connection stands is on the heap, so that the task of one that stands is small.
         let opening = Box::pin(async {
             let mut drain = self.drain.subscribe();
             let secured = tokio::select! {
-                secured = self.entrance.secure(socket, secure, self.settings.handshake_patience) => secured.map_err(Trouble::code),
+                secured = self.entrance.secure(socket, secure, patience) => secured.map_err(Trouble::code),
                 _ = drain.wait_for(|draining| *draining) => Err("draining"),
             };
             let (mut socket, channel) = match secured {
@@ -72,7 +75,7 @@ impl Gateway {
             };
             self.metrics.shaken(channel.tls);
             let opened = tokio::select! {
-                opened = self.open(&mut socket, &channel, &mut seat, deadline) => opened,
+                opened = self.open(&course, &mut socket, &channel, &mut seat, deadline) => opened,
                 _ = drain.wait_for(|draining| *draining) => Err(Away::busy("draining")),
             };
             seat.shaken();
@@ -82,24 +85,31 @@ impl Gateway {
             };
             // The first byte of the upgrade is the last moment to be refused: from here on nothing interrupts it.
             let accepting = handshake::accept(&mut socket, &opened.request.key, opened.echoed.as_deref());
-            let accepted = matches!(timeout(self.settings.handshake_patience, accepting).await, Ok(Ok(())));
+            let accepted = matches!(timeout(patience, accepting).await, Ok(Ok(())));
             Some((socket, if accepted { Ok(opened) } else { Err(Away::GONE) }))
         });
         match opening.await {
             None => {}
-            Some((socket, Ok(opened))) => self.run(socket, opened, &seat).await,
+            Some((socket, Ok(opened))) => self.run(&course, socket, opened, &seat).await,
             Some((mut socket, Err(away))) => Box::pin(self.turn_away(&mut socket, seat.network, away)).await,
         }
     }
 
-    async fn open(&self, socket: &mut Socket, channel: &Channel, seat: &mut Seat, deadline: Instant) -> Result<Opened, Away> {
+    async fn open(
+        &self,
+        course: &Course,
+        socket: &mut Socket,
+        channel: &Channel,
+        seat: &mut Seat,
+        deadline: Instant,
+    ) -> Result<Opened, Away> {
         let patience = deadline.saturating_duration_since(Instant::now());
-        let mut request = handshake::read(socket, patience, self.settings.paths).await?;
+        let mut request = handshake::read(socket, patience, course.settings.paths).await?;
         self.admission.shake(&request.station, seat.network, Instant::now())?;
         if request.asked && request.offered.is_empty() {
             self.tell(seat.network, &Away { code: "no_common_version", refusal: None });
             let declining = handshake::decline(socket, &request.key);
-            let _ = timeout(self.settings.handshake_patience, declining).await;
+            let _ = timeout(course.settings.handshake_patience, declining).await;
             return Err(Away::GONE);
         }
         let network = seat.network.to_string();
@@ -107,14 +117,14 @@ impl Gateway {
         let Identified { authorization, proven } = identified.unwrap_or(Err(guard::SLOW)).map_err(Refused::away)?;
         request.authorization = authorization;
         seat.shaken();
-        let offer = self.offer(&request);
+        let offer = course.offer(&request);
         // Whoever has gone by itself is not dialled for, and displaces nobody.
         let old = self.live.of(&request.station);
         let csms = tokio::select! {
-            dialled = self.reach(&request, &offer, old.as_deref(), proven) => dialled?,
+            dialled = self.reach(course, &request, &offer, old.as_deref(), proven) => dialled?,
             () = socket.gone() => return Err(Away::GONE),
         };
-        let chosen = if self.dialler.offers_versions() { csms.version } else { Some(offer[0]) };
+        let chosen = if course.dialler.offers_versions() { csms.version } else { Some(offer[0]) };
         // A central system that names no version speaks the one that was offered first.
         let version = chosen.unwrap_or(offer[0]);
         // In the station's own spelling; one that named none is named none, and neither is one whose central system named none.
@@ -139,32 +149,24 @@ impl Gateway {
         }
     }
 
-    /// The versions to offer for a station, the best first: its own list; what is configured for it if it has none.
-    fn offer(&self, request: &Request) -> Vec<Version> {
-        let usual = self.settings.version_of(&request.station);
-        let mut offer: Vec<_> = request.offered.iter().map(|Offered { version, .. }| *version).collect();
-        if offer.is_empty() {
-            offer.push(usual);
-        } else if !self.dialler.offers_versions()
-            && let Some(at) = offer.iter().position(|version| *version == usual)
-        {
-            // The choice is ours: what is configured, if the station speaks it.
-            offer.swap(0, at);
-        }
-        offer
-    }
-
     /// Dials the central system for a station, with regard to an older connection of the same one.
-    async fn reach(&self, request: &Request, offer: &[Version], old: Option<&Line>, proven: bool) -> Result<Dialled, Away> {
+    async fn reach(
+        &self,
+        course: &Course,
+        request: &Request,
+        offer: &[Version],
+        old: Option<&Line>,
+        proven: bool,
+    ) -> Result<Dialled, Away> {
         let dial = async || {
             let nonce = chance::bytes().ok_or(Away::busy("no_random_bytes"))?;
             let call = Call { raw_id: &request.raw_id, authorization: request.authorization.as_deref(), offer, nonce };
-            Ok::<_, Away>(self.dialler.dial(&call).await)
+            Ok::<_, Away>(course.dialler.dial(&call).await)
         };
         let Some(old) = old else { return dial().await?.map_err(NoUpstream::away) };
         let flapping = !self.admission.may_take_over(&request.station, Instant::now());
-        let patience = self.settings.probe_patience;
-        if flapping || (self.settings.takeover == Takeover::Silent && !proven) {
+        let patience = course.settings.probe_patience;
+        if flapping || (course.settings.takeover == Takeover::Silent && !proven) {
             if old.answers(patience).await {
                 return Err(Away::with(if flapping { "flapping" } else { "still_connected" }, 429, "Too Many Requests"));
             }
@@ -190,7 +192,7 @@ impl Gateway {
     }
 
     /// Relays until the connection ends. Of the request only the name and what came behind it stay: the rest has credentials.
-    fn run<'a>(&'a self, socket: Socket, opened: Box<Opened>, seat: &'a Seat) -> impl Future<Output = ()> + Send + 'a {
+    fn run<'a>(&'a self, course: &'a Course, socket: Socket, opened: Box<Opened>, seat: &'a Seat) -> impl Future<Output = ()> + Send + 'a {
         let Opened { request, version, csms, place, .. } = *opened;
         let (name, rest) = (request.station.into_boxed_str(), request.rest);
         let (upward, early) = (csms.socket, csms.rest);
@@ -200,9 +202,9 @@ impl Gateway {
             // The station's id and its address never stand together in a log (R80): the connection has a number.
             tracing::info!(connection = number, network = %seat.network, version = version.number(), "connection opened");
             let began = clock::now();
-            let station = Hop::server(socket, rest, self.settings.max_frame);
-            let csms = Hop::client(upward, early, self.settings.max_frame);
-            let (ending, traffic) = relay::run(self, version, &name, station, csms, &place).await;
+            let station = Hop::server(socket, rest, course.settings.max_frame);
+            let csms = Hop::client(upward, early, course.settings.max_frame);
+            let (ending, traffic) = relay::run(self, course, version, &name, station, csms, &place).await;
             drop(place);
             self.metrics.ended(ending);
             let Traffic { frames, bytes } = traffic;
@@ -217,6 +219,23 @@ impl Gateway {
                 "connection ended"
             );
         }
+    }
+}
+
+impl Course {
+    /// The versions to offer for a station, the best first: its own list; what is configured for it if it has none.
+    fn offer(&self, request: &Request) -> Vec<Version> {
+        let usual = self.settings.version_of(&request.station);
+        let mut offer: Vec<_> = request.offered.iter().map(|Offered { version, .. }| *version).collect();
+        if offer.is_empty() {
+            offer.push(usual);
+        } else if !self.dialler.offers_versions()
+            && let Some(at) = offer.iter().position(|version| *version == usual)
+        {
+            // The choice is ours: what is configured, if the station speaks it.
+            offer.swap(0, at);
+        }
+        offer
     }
 }
 

@@ -13,7 +13,7 @@ mod outbox;
 pub(super) use hop::Hop;
 
 use super::live::{Order, Place};
-use super::{Ending, Gateway};
+use super::{Course, Ending, Gateway};
 use crate::clock;
 use crate::identity::Epoch;
 use crate::journal::Ticket;
@@ -57,6 +57,7 @@ enum Event {
 /// One station's relay.
 struct Relay<'a> {
     gateway: &'a Gateway,
+    course: &'a Course,
     version: Version,
     station: &'a str,
     place: &'a Place,
@@ -76,19 +77,21 @@ struct Relay<'a> {
 /// Relays until either side ends, and says why it ended.
 pub(super) fn run<'a>(
     gateway: &'a Gateway,
+    course: &'a Course,
     version: Version,
     station: &'a str,
     hop_to_station: Hop,
     hop_to_csms: Hop,
     place: &'a Place,
 ) -> impl Future<Output = (Ending, Traffic)> + Send + 'a {
-    let session = Session::new(version, station, Arc::clone(&gateway.rules), gateway.custody.keys.clone());
+    let session = Session::new(version, station, Arc::clone(&course.rules), gateway.custody.keys.clone());
     let mut relay = Relay {
         gateway,
+        course,
         version,
         station,
         place,
-        session: session.within(gateway.settings.frames),
+        session: session.within(course.settings.frames),
         hops: [hop_to_station, hop_to_csms],
         last: Side::Csms,
         tickets: Vec::new(),
@@ -108,7 +111,7 @@ impl Relay<'_> {
     async fn until_it_ends(&mut self) -> End {
         let place = self.place;
         for hop in &mut self.hops {
-            hop.next_ping = Instant::now() + jittered(self.gateway.settings.ping_interval);
+            hop.next_ping = Instant::now() + jittered(self.course.settings.ping_interval);
         }
         let mut alarm = pin!(sleep_until(self.next_look()));
         let mut order = pin!(place.order());
@@ -184,7 +187,7 @@ impl Relay<'_> {
             }
         }
         // Half of the bound, so that one more message does not cross it.
-        let high = self.gateway.settings.max_queue / 2;
+        let high = self.course.settings.max_queue / 2;
         if self.hops.iter().any(|hop| hop.outbox.waiting() > high) {
             return Poll::Pending;
         }
@@ -307,7 +310,7 @@ impl Relay<'_> {
 
     /// Writes what the sockets take at once; the rest waits, within its bound.
     async fn write(&mut self) -> Result<(), End> {
-        let max_queue = self.gateway.settings.max_queue;
+        let max_queue = self.course.settings.max_queue;
         poll_fn(|task| {
             for side in SIDES {
                 let hop = &mut self.hops[side as usize];
@@ -342,7 +345,7 @@ impl Relay<'_> {
 
     /// A ping that would stand behind other bytes says nothing, so it is left out.
     fn look_after_both(&mut self, now: Instant) -> Result<(), End> {
-        let settings = &self.gateway.settings;
+        let settings = &self.course.settings;
         for side in SIDES {
             let hop = &mut self.hops[side as usize];
             if hop.outbox.since.is_some_and(|since| now >= since + settings.write_patience) {
@@ -363,7 +366,7 @@ impl Relay<'_> {
 
     /// When [`Relay::look_around`] has something to do, if nothing more is heard. What is heard later only makes that look come early.
     fn next_look(&self) -> Instant {
-        let settings = &self.gateway.settings;
+        let settings = &self.course.settings;
         let [station, csms] = self.hops.each_ref().map(|hop| hop.next_ping.min(hop.heard + settings.idle_limit));
         self.sooner().map_or(station.min(csms), |at| at.min(station).min(csms))
     }
@@ -375,7 +378,7 @@ impl Relay<'_> {
 
     fn slow_at(&self) -> Option<Instant> {
         let since = self.hops.iter().filter_map(|hop| hop.outbox.since).min()?;
-        Some(since + self.gateway.settings.write_patience)
+        Some(since + self.course.settings.write_patience)
     }
 
     /// One alarm for all that a connection waits for: it is set anew when it has rung, and when something comes up that is sooner.
@@ -425,10 +428,12 @@ mod tests {
 
     #[test]
     fn the_loop_of_a_connection_is_small() {
-        fn size<T>(_: impl FnOnce(&'static Gateway, &'static str, Hop, Hop, &'static Place) -> T) -> usize {
+        fn size<T>(_: impl FnOnce(&'static Gateway, &'static Course, &'static str, Hop, Hop, &'static Place) -> T) -> usize {
             size_of::<T>()
         }
-        let bytes = size(|gateway, station, to_station, to_csms, place| run(gateway, Version::V16, station, to_station, to_csms, place));
+        let bytes = size(|gateway, course, station, to_station, to_csms, place| {
+            run(gateway, course, Version::V16, station, to_station, to_csms, place)
+        });
         println!("session {} hop {} step {} loop {bytes}", size_of::<Session>(), size_of::<Hop>(), size_of::<Step>());
         assert!(bytes <= 2304, "{bytes}");
     }
