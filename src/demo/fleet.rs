@@ -56,13 +56,13 @@ impl Dice {
     }
 
     /// From `low` up to, not including, `high`.
-    fn from_to(&mut self, low: u64, high: u64) -> u64 {
+    fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low).max(1)
     }
 
     /// The number of one of `weights`, each as often as its weight says.
     fn one_of(&mut self, weights: &[u64]) -> u64 {
-        let mut at = self.from_to(0, weights.iter().sum());
+        let mut at = self.between(0, weights.iter().sum());
         for (number, weight) in (0..).zip(weights) {
             match at.checked_sub(*weight) {
                 Some(rest) => at = rest,
@@ -75,20 +75,20 @@ impl Dice {
 
 /// A session: minutes from midnight to its begin, minutes connected, Wh, minutes charging.
 fn session(dice: &mut Dice, weekend: bool, fast: bool) -> [u64; 4] {
-    let begin = |dice: &mut Dice, hour: u64| hour * HOUR + dice.from_to(0, HOUR);
+    let begin = |dice: &mut Dice, hour: u64| hour * HOUR + dice.between(0, HOUR);
     if fast {
         let hour = 9 + dice.one_of(&VISITS[usize::from(weekend)]);
-        let minutes = dice.from_to(15, 36);
-        return [begin(dice, hour), minutes, dice.from_to(20_000, 50_000), minutes];
+        let minutes = dice.between(15, 36);
+        return [begin(dice, hour), minutes, dice.between(20_000, 50_000), minutes];
     }
     // Percent of those who come to work, come home, come by.
     let (hour, connected) = match dice.one_of(if weekend { &[0, 25, 75] } else { &[30, 25, 45] }) {
-        0 => (7 + dice.one_of(&[25, 50, 25]), dice.from_to(7 * HOUR, 9 * HOUR + 30)),
-        1 => (16 + dice.one_of(&[15, 35, 25, 15, 10]), dice.from_to(11 * HOUR, 15 * HOUR)),
-        _ => (9 + dice.one_of(&VISITS[usize::from(weekend)]), dice.from_to(30, if weekend { 6 } else { 4 } * HOUR)),
+        0 => (7 + dice.one_of(&[25, 50, 25]), dice.between(7 * HOUR, 9 * HOUR + 30)),
+        1 => (16 + dice.one_of(&[15, 35, 25, 15, 10]), dice.between(11 * HOUR, 15 * HOUR)),
+        _ => (9 + dice.one_of(&VISITS[usize::from(weekend)]), dice.between(30, if weekend { 6 } else { 4 } * HOUR)),
     };
     // Plug-in hybrids at 3.7 kW, and cars that take 11 kW: 8.4 kWh on average, as far as there is time for it.
-    let (wh, kw) = if dice.from_to(0, 10) < 7 { (dice.from_to(2_000, 9_000), 3_700) } else { (dice.from_to(10_000, 20_300), 11_000) };
+    let (wh, kw) = if dice.between(0, 10) < 7 { (dice.between(2_000, 9_000), 3_700) } else { (dice.between(10_000, 20_300), 11_000) };
     let charging = (wh * HOUR).div_ceil(kw).min(connected);
     [begin(dice, hour), connected, wh.min(charging * kw / HOUR), charging]
 }
@@ -109,12 +109,12 @@ impl Fleet {
         let (mut sessions, mut without) = (String::new(), String::new());
         for number in 0..all {
             let fast = number >= ordinary * A_POINT;
-            let card = dice.from_to(0, cards);
+            let card = dice.between(0, cards);
             // A card is seen at two or three points, which it shares with others.
             let near = card * 7 % ordinary + dice.one_of(&[5, 3, 2]) * 17;
-            let point = if fast { ordinary + dice.from_to(0, HUB) } else { near % ordinary };
+            let point = if fast { ordinary + dice.between(0, HUB) } else { near % ordinary };
             // A session that would end after the quarter is none of its.
-            let day = i64::try_from(dice.from_to(0, days - 1)).unwrap_or(0);
+            let day = i64::try_from(dice.between(0, days - 1)).unwrap_or(0);
             let midnight = from + day * 24 * 60 * MINUTE;
             let weekend = matches!(crate::clock::Timestamp(midnight).seconds().div_euclid(86_400).rem_euclid(7), 1 | 2);
             let [begin, connected, wh, charging] = session(&mut dice, weekend, fast);
