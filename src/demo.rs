@@ -1,6 +1,7 @@
 //! `sluis demo`: a small world to run the gateway in. A dozen made-up stations, a central system and two e-MSPs in one process, real sockets
 //! through the real gateway, and a screen that shows what becomes of each kind of frame, and of each session a bill. In the end it searches
-//! everything the central system and the e-MSPs received and everything the gateway wrote for every identifier of that world.
+//! everything the central system and the e-MSPs received and everything the gateway wrote for every identifier of that world, and publishes statistics of a
+//! made-up fleet.
 //!
 //! What it knows of the gateway it knows from outside: both ends of every line report what they sent and what they received. Messages of 1.6 and 2.0.1
 //! are worded by `rust-ocpp`; no frame of the gateway ever goes through its types.
@@ -11,6 +12,8 @@ mod cast;
 mod csms;
 mod differ;
 mod emsp;
+mod figures;
+mod fleet;
 mod leaks;
 mod ledger;
 mod messages;

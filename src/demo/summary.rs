@@ -38,11 +38,12 @@ impl std::io::Write for Tap {
 }
 
 /// Closes the gateway, searches everything, and tells. Returns whether every promise was kept.
-pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
-    let World { ledger, csms, data, played, .. } = &world;
+pub(super) async fn tell(mut world: World) -> Result<bool, Trouble> {
     let ours = |station: &str| UNITS.iter().any(|unit| unit.id == station);
-    ledger.say(|screen| screen.heading(WAITING));
+    world.ledger.say(|screen| screen.heading(WAITING));
     let bills = Bills::gather(&world).await?;
+    let figures = (&mut world.figures).await.map_err(|e| Trouble::Surroundings("the statistics were not made", e.to_string()))??;
+    let World { ledger, csms, data, played, .. } = &world;
     ledger.metrics(&world.metrics().await?);
     let sales = csms.sales();
     ledger.files(data).map_err(|e| Trouble::Surroundings("a file of the gateway cannot be read", e.to_string()))?;
@@ -59,6 +60,7 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
     ledger.say(|screen| {
         bills.show(screen);
         count(screen, &counts, closed, &bills.counted());
+        figures.show(screen);
     });
     world.gateway.stop().await;
     // Once more, now that all is written that ever will be, and the log has its last line.
@@ -103,6 +105,7 @@ pub(super) async fn tell(world: World) -> Result<bool, Trouble> {
             format!("{} of {} guessed card numbers refused: the central system learns no pairing", played.guesses_refused, played.guesses),
         ),
     ]);
+    checks.extend(figures.checks());
     ledger.say(|screen| {
         screen.heading("Searched for every card, contract, serial and SIM number, as text, in hexadecimal and in base64:");
         for (place, pieces, bytes) in &places {

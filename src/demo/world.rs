@@ -6,6 +6,7 @@ use super::books::Order;
 use super::cast::{EMSPS, Habit, Token, UNITS, Unit};
 use super::csms::Csms;
 use super::emsp::Emsp;
+use super::figures::{self, Figures};
 use super::leaks::Finder;
 use super::ledger::Ledger;
 use super::screen::{Ink, Screen};
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Milliseconds between two frames of a station before the live view, and in it.
 const BRISK: u64 = 40;
@@ -51,6 +52,8 @@ pub(super) struct World {
     pub(super) gateway: Serving,
     pub(super) data: PathBuf,
     pub(super) played: Played,
+    /// The statistics, made meanwhile.
+    pub(super) figures: JoinHandle<Result<Figures, Trouble>>,
     pace: Pace,
     stages: Vec<(&'static Unit, Stage)>,
 }
@@ -80,7 +83,9 @@ async fn perform(options: &Options, ledger: Arc<Ledger>, data: &Path) -> Result<
     ledger.say(|screen| introduce(screen, &gateway, policy(options)));
     let pace = Arc::new(AtomicU64::new(if options.once { 0 } else { BRISK }));
     let played = Played::default();
-    let mut world = World { ledger, csms, emsps, gateway, data: data.to_owned(), played, pace, stages: Vec::new() };
+    let (papers, report) = (data.join("fleet"), data.with_extension("statistics"));
+    let figures = tokio::task::spawn_blocking(move || figures::make(&papers, &report));
+    let mut world = World { ledger, csms, emsps, gateway, data: data.to_owned(), played, figures, pace, stages: Vec::new() };
     tokio::select! {
         rounds = async {
             world.agree().await?;

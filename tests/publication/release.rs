@@ -340,3 +340,41 @@ fn exact_tables_say_that_they_are_not_differentially_private() {
     world.publication.terms.method = Method::DifferentiallyPrivate;
     assert!(world.close(MONTH).unwrap_err().is_released());
 }
+
+/// Whatever is changed in whichever file, the failure names the file.
+#[test]
+fn a_change_in_any_file_of_a_release_is_told_by_the_files_name() {
+    let world = World::new();
+    world.lives(50);
+    world.close(QUARTER).unwrap();
+    let released = world.publication.released(period(QUARTER)).unwrap().unwrap();
+    let out = world.dir.path().join("tampered");
+    sink::write(&out, &released).unwrap();
+    assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+    let names: Vec<&str> = released.iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["report.html", "t1.csv", "t2.csv", "t3.csv", FIGURES, LEDGER, MANIFEST, RECEIPT] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    for (name, bytes) in &released {
+        let path = out.join(name);
+        let mut changed = bytes.clone();
+        // A space at the end: the same to a reader, and another file.
+        changed.push(b' ');
+        // A signature says the same with a space more; one whose letters are changed does not.
+        if name.ends_with(".sig.json") {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            changed = text.replace(['0', '1'], "2").into_bytes();
+        }
+        for (what, bytes) in [("changed", Some(changed)), ("missing", None)] {
+            match bytes {
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let failures = verify(&out, None).failures;
+            let signed = name.replace(".sig", "");
+            assert!(failures.iter().any(|failure| failure.contains(&signed) || failure.contains(name)), "{name} {what}: {failures:?}");
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+}
