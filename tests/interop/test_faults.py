@@ -107,7 +107,8 @@ class Scene:
         return self.gateway.data / "sluis.db"
 
     def facts(self):
-        """(station, message id) → how often a fact of the station's own is there; (station, message id, "answer") → the same of the answer's."""
+        """(station, message id) → how often a fact of the station's own is there; (station, number) → that the answer which
+        names the transaction is there. A retry whose first try was given up goes on under another id, and so do its facts."""
         found = {}
         # Not a copy: what is asked for is what another process finds.
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)) as database:
@@ -115,8 +116,8 @@ class Scene:
                 "SELECT station, message_id, count(*) FROM journal WHERE action NOT LIKE '%Response' GROUP BY station, message_id"
             ):
                 found[station, message_id] = count
-            for station, message_id in database.execute("SELECT station, message_id FROM journal WHERE action = 'StartTransactionResponse'"):
-                found[station, message_id, "answer"] = 1
+            for station, payload in database.execute("SELECT station, payload FROM journal WHERE action = 'StartTransactionResponse'"):
+                found[station, json.loads(payload)["transactionId"]] = 1
         return found
 
     async def stop(self):
@@ -557,10 +558,9 @@ async def look_for_losses(scene):
     lost = []
     for cell in scene.cells:
         assert len(cell.acknowledged) == 4, cell
-        start = cell.acknowledged[1]
         # In 1.6, it is the answer that names the transaction. One that was made here names none.
         if cell.version == "1.6" and not (scene.fault.inject is FAULTS[BROKEN].inject and cell.moment == "Start"):
-            lost += [] if (cell.name, start, "answer") in facts else [f"{cell}: the answer to {start} is not there"]
+            lost += [] if (cell.name, cell.number) in facts else [f"{cell}: the answer to its start is not there"]
         # Authorize is no fact.
         lost += [f"{cell}: {message_id} is there {facts.get((cell.name, message_id), 0)} times" for message_id in cell.acknowledged[1:] if facts.get((cell.name, message_id)) != 1]  # fmt: skip
     return lost
