@@ -176,13 +176,20 @@ fn sluis(upstream: SocketAddr, dir: &Path, tls: bool) -> Proxy {
     let mut arguments = vec!["gateway", &to];
     arguments.extend(UNLIMITED.iter().flat_map(|(key, value)| [*key, *value]));
     if tls {
-        arguments.extend(["tls.certificate", &cert, "tls.key", &key]);
+        arguments.extend(["tls.certificates", &cert, "tls.keys", &key, "stations.security_profile", "0"]);
     }
     proxies::this_program("**sluis**, strict", &arguments, tls)
 }
 
 /// Bounds that thousands of connections from one address would meet.
-const UNLIMITED: &[(&str, &str)] = &[];
+const UNLIMITED: &[(&str, &str)] = &[
+    ("limits.accepts_per_second", "0"),
+    ("limits.connections_per_network", "0"),
+    ("limits.station_handshakes_per_minute", "0"),
+    ("limits.takeovers_per_minute", "0"),
+    ("frames.per_second", "100000"),
+    ("frames.burst", "1000000"),
+];
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
