@@ -2,7 +2,7 @@
 //! staging one), whichever it is: it knows OCPP and nothing of the gateway's inside, and imports nothing of the treatment, so that it is an oracle
 //! of its own. What it finds it writes down as a script that can be played again.
 //!
-//! A round is a [script](script::Script), made from the seed and the round's number alone; [`scene`] plays it and judges what comes out. See
+//! A round is a script, made from the seed and the round's number alone; `scene` plays it and judges what comes out. See
 //! `docs/attack.md`.
 
 mod canary;

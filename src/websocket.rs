@@ -1,4 +1,4 @@
-//! The framing of RFC 6455, sans-io and for both ends: bytes to messages ([`Reader`]) and messages to bytes ([`write`]). Extensions are not
+//! The framing of RFC 6455, sans-io and for both ends: bytes to messages ([`Reader`]) and messages to bytes ([`write()`]). Extensions are not
 //! spoken, so a reserved bit is a violation; `permessage-deflate` is declined by not answering it.
 //!
 //! A frame that lies whole in the bytes at hand is unmasked in place and lent, not copied; only what is incomplete is kept, as far as it
