@@ -85,15 +85,28 @@ else
     echo "notice: cargo-deny could not be installed, so licences, bans and advisories were not checked"
 fi
 
+begin "cargo build"
+cargo build --locked
+
+# Both wait for sockets and clocks more than they count, so they go side by side: what the interop tests say is told when they are through.
+begin "interop tests, beside cargo test"
+cp "$target/debug/sluis" "$target/sluis-under-test"
+SLUIS=$(realpath "$target/sluis-under-test") "$venv/bin/pytest" tests/interop >"$target/interop.txt" 2>&1 &
+interop=$!
+
 begin "cargo test"
 cargo test --locked
+
+begin "interop tests"
+wait "$interop" || {
+    tail -n 60 "$target/interop.txt"
+    exit 1
+}
+tail -n 3 "$target/interop.txt"
 
 begin "fuzz targets"
 # Their bodies and corpus were run by the tests; this only sees that the fuzzer's own workspace still fits. tests/fuzz.sh runs it.
 cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
-
-begin "cargo build"
-cargo build --locked
 
 begin "the demonstration"
 "$target/debug/sluis" demo --once >"$target/demo.txt" || {
@@ -101,9 +114,6 @@ begin "the demonstration"
     exit 1
 }
 tail -n 9 "$target/demo.txt"
-
-begin "interop tests"
-SLUIS=$(realpath "$target/debug/sluis") "$venv/bin/pytest" tests/interop
 
 begin "Autobahn, but for the big messages and compression"
 SLUIS=$target/debug/sluis tests/autobahn.sh both '1.*' '2.*' '3.*' '4.*' '5.*' '6.*' '7.*' '10.*'
