@@ -8,6 +8,7 @@ step="start"
 # Called when the script ends, in whatever way.
 farewell() {
     local status=$?
+    if [[ -n ${interop:-} ]]; then kill "$interop" 2>/dev/null || true; fi
     if ((status != 0)); then
         printf '\n!!! FAILED after %d s, in step: %s\n' "$SECONDS" "$step" >&2
     fi
