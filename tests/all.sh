@@ -88,6 +88,8 @@ fi
 
 begin "cargo build"
 cargo build --locked
+# Writes the CDRs that models of others read in the interop tests.
+cargo test --locked --test cdr
 
 # Both wait for sockets and clocks more than they count, so they go side by side: what the interop tests say is told when they are through.
 begin "interop tests, beside cargo test"
