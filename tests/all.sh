@@ -62,6 +62,10 @@ fi
 begin "cargo fmt"
 cargo fmt --check
 
+begin "fuzz targets"
+# Their bodies and corpus are run by the tests below; this only sees that the fuzzer's own workspace still fits. tests/fuzz.sh runs it.
+cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+
 begin "cargo clippy"
 cargo clippy --all-targets --locked -- -D warnings
 
@@ -107,10 +111,6 @@ wait "$interop" || {
     exit 1
 }
 tail -n 3 "$target/interop.txt"
-
-begin "fuzz targets"
-# Their bodies and corpus were run by the tests; this only sees that the fuzzer's own workspace still fits. tests/fuzz.sh runs it.
-cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 begin "the demonstration"
 "$target/debug/sluis" demo --once >"$target/demo.txt" || {
