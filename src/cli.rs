@@ -12,6 +12,7 @@ mod stats;
 use crate::clock;
 use crate::config::{Config, Flags};
 use crate::custody::{Custody, EpochState, Opening, Role};
+use crate::gateway::Crew;
 use crate::identity::Epoch;
 use crate::policy::explain::{Layout, explain};
 use crate::pseudonym::Alphabet;
@@ -283,6 +284,11 @@ fn serve(flags: Flags) -> Result<(), ExitCode> {
                 ExitCode::from(FAILED)
             }
         })?;
+        // Without a crew of its own it goes on as well.
+        match Crew::of_all_cores() {
+            Ok(crew) => serving.gateway.employ(crew),
+            Err(reason) => tracing::warn!(reason = %reason.kind(), "connections share the threads of everything else"),
+        }
         signals.obey(&serving, flags).await;
         tracing::info!("stopping");
         tokio::select! {

@@ -7,6 +7,7 @@ mod bucket;
 mod chance;
 mod course;
 pub mod credentials;
+mod crew;
 mod guard;
 pub mod handshake;
 mod live;
@@ -21,20 +22,21 @@ use crate::metrics::Metrics;
 use crate::ocpp::{Side, Version};
 use crate::policy::Rules;
 use crate::session::Bounds;
-use admission::Admission;
+use admission::{Admission, Seat};
 pub use admission::{Away, Limits};
 use arc_swap::ArcSwap;
 pub use arrival::Takeover;
 pub use authenticate::{Entrance, Profile};
 use bucket::{Bucket, Rate};
 pub use course::Course;
+pub use crew::Crew;
 pub use guard::Guard;
 use live::Live;
 pub use network::{Network, Range};
 use socket::Socket;
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -177,6 +179,8 @@ pub struct Gateway {
     polite: Arc<Semaphore>,
     logged: Bucket,
     unlogged: AtomicU64,
+    /// Where connections live; unset, on the runtime that accepts them.
+    crew: OnceLock<Crew>,
 }
 
 impl Gateway {
@@ -200,7 +204,14 @@ impl Gateway {
             polite: Arc::new(Semaphore::new(machine::room_for_refusals())),
             logged: Bucket::new(Some(LOGGED)),
             unlogged: AtomicU64::new(0),
+            crew: OnceLock::new(),
         })
+    }
+
+    /// Has connections that are accepted from now on live on the threads of a crew, and no longer on the runtime that accepts them. Only the
+    /// first crew counts.
+    pub fn employ(&self, crew: Crew) {
+        let _ = self.crew.set(crew);
     }
 
     /// By what new connections go at this moment.
@@ -248,9 +259,7 @@ impl Gateway {
             };
             match accepted {
                 Ok((socket, peer)) => match self.admission.admit(peer.ip(), Instant::now()) {
-                    Ok(seat) => {
-                        tokio::spawn(Arc::clone(self).arrive(socket, secure, seat));
-                    }
+                    Ok(seat) => self.welcome(socket, secure, seat),
                     // Nobody shakes hands with a crowd: a station that waits for TLS sees the connection end.
                     Err(away) if secure => self.tell(Network::of(peer.ip()), &away),
                     Err(away) => self.shed(socket, Network::of(peer.ip()), away),
@@ -268,6 +277,25 @@ impl Gateway {
         self.drain.send_replace(true);
         drop(listener);
         self.part().await;
+    }
+
+    /// Gives an accepted connection a task of its own.
+    fn welcome(self: &Arc<Self>, socket: TcpStream, secure: bool, seat: Seat) {
+        let gateway = Arc::clone(self);
+        let Some(crew) = self.crew.get() else {
+            tokio::spawn(gateway.arrive(socket, secure, seat));
+            return;
+        };
+        // A socket wakes the runtime that it was made on, so it is made anew on the one where it is awaited.
+        match socket.into_std() {
+            Ok(socket) => drop(crew.next().spawn(async move {
+                match TcpStream::from_std(socket) {
+                    Ok(socket) => gateway.arrive(socket, secure, seat).await,
+                    Err(_) => gateway.metrics.accept_failed(),
+                }
+            })),
+            Err(_) => self.metrics.accept_failed(),
+        }
     }
 
     /// Ends all connections, spread over most of the time that there is.

@@ -131,12 +131,54 @@ async fn a_retry_adds_no_second_fact_and_purging_uses_no_number_again() {
     let read: Vec<_> = rows.iter().map(|row| (row.seq > 0, row.station.as_str(), row.message_id.as_str(), row.at.0)).collect();
     assert_eq!(read, [(true, "CS-1", "m1", 10), (true, "CS-1", "m2", 10), (true, "CS-1", "m3", 30), (true, "CS-2", "m1", 40)]);
     assert_eq!(rows[0].payload, fact(1, 1).payload);
+    assert_eq!(custody.vault.sizes().unwrap().journal, 4);
     custody.journal.purge(Timestamp(25), 1, None).await.unwrap();
     custody.journal.purge(Timestamp(25), 1000, None).await.unwrap();
     assert_eq!(custody.journal.after(0, 100).unwrap().len(), 2);
     custody.journal.purge(Timestamp(99), 1000, None).await.unwrap();
+    assert_eq!(custody.vault.sizes().unwrap().journal, 0);
     submit(9, 50).await.unwrap();
     assert!(custody.journal.after(0, 1).unwrap()[0].seq > rows[3].seq);
+}
+
+/// In a file from then, a trigger counts each row as well.
+#[tokio::test]
+async fn a_journal_that_was_counted_by_a_trigger_is_not_counted_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let old = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    old.execute_batch(
+        "CREATE TRIGGER journal_in AFTER INSERT ON journal BEGIN UPDATE tally SET n = n + 1 WHERE what = 'journal'; END;
+         PRAGMA user_version = 3",
+    )
+    .unwrap();
+    drop(old);
+    let custody = open(dir.path());
+    custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(1, 1), fact(2, 1)]).durable().await.unwrap();
+    assert_eq!(custody.vault.sizes().unwrap().journal, 2);
+}
+
+/// A batch that cannot be kept as a whole takes its facts with it, and the count knows.
+#[tokio::test]
+async fn facts_of_a_batch_that_failed_are_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let row = sluis::store::JournalRow {
+        seq: 0,
+        fingerprint: [7; 16],
+        station: "CS-1".to_owned(),
+        version: "1.6".to_owned(),
+        at: NOW,
+        action: "MeterValues".to_owned(),
+        message_id: "m".to_owned(),
+        payload: "{}".to_owned(),
+    };
+    let lost = Op::MarkMove { name: "charging".to_owned(), from: 9, to: 10 };
+    let failed = custody.store().commit(vec![Op::Append(row.clone()), lost]).await;
+    assert_eq!(failed, Err(StoreError::Conflict));
+    assert_eq!((custody.vault.sizes().unwrap().journal, custody.journal.after(0, 9).unwrap().len()), (0, 0));
+    custody.store().commit(vec![Op::Append(row)]).await.unwrap();
+    assert_eq!((custody.vault.sizes().unwrap().journal, custody.journal.after(0, 9).unwrap().len()), (1, 1));
 }
 
 /// What is not billed yet is not dropped, however old it is.

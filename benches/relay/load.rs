@@ -62,16 +62,17 @@ pub(crate) struct Station {
 }
 
 impl Station {
-    /// Sends the next message of its script and waits for the answer.
-    pub(crate) async fn exchange(&mut self) -> Result<()> {
+    /// Sends the next message of its script and waits for the answer. Returns whether a bill may need it.
+    pub(crate) async fn exchange(&mut self) -> Result<bool> {
         let Self { wire, script } = self;
-        wire.write(script.next()).await?;
+        let (frame, billed) = script.next();
+        wire.write(frame).await?;
         let frame = wire.next().await?;
         let mut head = [0; 64];
         let answer = wire.peek(&frame, &mut head);
         assert!(answer.starts_with("[3,"), "an answer that is none: {answer}");
         script.heard(answer);
-        Ok(())
+        Ok(billed)
     }
 
     /// A whole session.
@@ -139,9 +140,9 @@ pub(crate) async fn saturate(way: &Way, stations: usize, time: Duration) -> Rate
     Rate { per_second: count as f64 / start.elapsed().as_secs_f64(), count }
 }
 
-/// Latencies in microseconds, sorted, of `stations` that send at a fixed rate each.
+/// Latencies in microseconds, sorted, of `stations` that send at a fixed rate each: of messages that no bill needs, and of those that one may.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-pub(crate) async fn paced(way: &Way, stations: usize, per_second: u32, time: Duration) -> Vec<f64> {
+pub(crate) async fn paced(way: &Way, stations: usize, per_second: u32, time: Duration) -> [Vec<f64>; 2] {
     let mut tasks = Vec::new();
     for number in 0..stations {
         let mut station = way.station(number).await.expect("a station connects");
@@ -150,21 +151,23 @@ pub(crate) async fn paced(way: &Way, stations: usize, per_second: u32, time: Dur
             // Spread evenly, so that the rate is one and not a burst.
             tokio::time::sleep(every * number as u32 / stations as u32).await;
             let mut tick = tokio::time::interval(every);
-            let mut latencies = Vec::new();
+            let mut latencies = [Vec::new(), Vec::new()];
             for _ in 0..(time.as_secs_f64() * f64::from(per_second)) as usize {
                 tick.tick().await;
                 let start = Instant::now();
-                station.exchange().await.expect("an exchange");
-                latencies.push(start.elapsed().as_secs_f64() * 1e6);
+                let billed = station.exchange().await.expect("an exchange");
+                latencies[usize::from(billed)].push(start.elapsed().as_secs_f64() * 1e6);
             }
             latencies
         }));
     }
-    let mut all = Vec::new();
+    let mut all = [Vec::new(), Vec::new()];
     for task in tasks {
-        all.extend(task.await.expect("a station ends"));
+        for (all, one) in all.iter_mut().zip(task.await.expect("a station ends")) {
+            all.extend(one);
+        }
     }
-    all.sort_by(f64::total_cmp);
+    all.iter_mut().for_each(|all| all.sort_by(f64::total_cmp));
     all
 }
 

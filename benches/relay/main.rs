@@ -3,8 +3,9 @@
 //!
 //! `cargo bench --bench relay` prints Markdown tables: CPU per exchange (a CALL and its answer), latency at a fixed rate, new connections a
 //! second, and resident memory per connection. What is measured runs alone on core 1 and everything else on core 0, where there are two
-//! cores and `taskset`. Options after `--`: `quick` (a short round that shows that it works), and any of `cpu`, `latency`, `setup`, `memory`
-//! to do only these. nginx and HAProxy are measured where they are installed.
+//! cores and `taskset`. Options after `--`: `quick` (a short round that shows that it works), any of `cpu`, `latency`, `setup`, `memory` to do
+//! only these, any of `nginx`, `haproxy`, `naive`, `sluis` to measure only these, and `plain` or `tls`. nginx and HAProxy are measured where
+//! they are installed.
 
 mod load;
 mod naive;
@@ -16,8 +17,6 @@ mod wire;
 use load::Way;
 use process::pinned;
 use proxies::Proxy;
-use sluis::config::{Config, Flags};
-use sluis::serve::Serving;
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -39,10 +38,6 @@ fn main() {
     let word = |at: usize| arguments.get(at).map_or("", String::as_str);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match word(0) {
-        "gateway" => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(gateway(&arguments[1..]));
-        }
         "naive" => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
@@ -73,28 +68,6 @@ async fn listen() -> TcpListener {
     let listener = socket.listen(4096).expect("a listener");
     println!("{}", listener.local_addr().expect("an address"));
     listener
-}
-
-/// The child that is a gateway, until its standard input ends. Its arguments: the central system, and further keys with their values.
-async fn gateway(arguments: &[String]) {
-    let data = tempfile::tempdir().expect("a directory");
-    let mut values: Vec<(&'static str, String)> = vec![
-        ("listen", "127.0.0.1:0".into()),
-        ("admin", "127.0.0.1:0".into()),
-        ("upstream.url", format!("ws://{}/csms", arguments[0])),
-        ("data_dir", data.path().join("data").display().to_string()),
-    ];
-    for pair in arguments[1..].chunks_exact(2) {
-        values.push((Box::leak(pair[0].clone().into_boxed_str()), pair[1].clone()));
-    }
-    let config = Config::read(&Flags { config: None, values }, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-    let serving = Serving::start(&config).await.expect("the gateway starts");
-    #[expect(clippy::print_stdout, reason = "tells its parent where it listens")]
-    {
-        println!("{}", serving.listen);
-    }
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.expect("a thread").expect("a pipe");
-    serving.stop().await;
 }
 
 /// The child that holds connections. Its arguments: where to, the first number, how many, from which address, `used` or `idle`, and for
@@ -159,37 +132,16 @@ fn proxies(upstream: SocketAddr, dir: &Path, tls: bool) -> Vec<Proxy> {
     let to = upstream.to_string();
     let mut all = Vec::new();
     if !tls {
-        all.push(Proxy { name: "nothing", listen: upstream, tls, process: None });
+        all.push(Proxy { name: "nothing", word: "", listen: upstream, tls, process: None });
     }
     all.extend(proxies::nginx(upstream, dir, tls));
     all.extend(proxies::haproxy(upstream, dir, tls));
     if !tls {
-        all.push(proxies::this_program("naive relay (serde_json::Value)", &["naive", &to], tls));
+        all.push(proxies::this_program("naive relay (serde_json::Value)", "naive", &["naive", &to], tls));
     }
-    all.push(sluis(upstream, dir, tls));
+    all.push(proxies::sluis(upstream, dir, tls));
     all
 }
-
-fn sluis(upstream: SocketAddr, dir: &Path, tls: bool) -> Proxy {
-    let to = upstream.to_string();
-    let (cert, key) = (dir.join("cert.pem").display().to_string(), dir.join("key.pem").display().to_string());
-    let mut arguments = vec!["gateway", &to];
-    arguments.extend(UNLIMITED.iter().flat_map(|(key, value)| [*key, *value]));
-    if tls {
-        arguments.extend(["tls.certificates", &cert, "tls.keys", &key, "stations.security_profile", "0"]);
-    }
-    proxies::this_program("**sluis**, strict", &arguments, tls)
-}
-
-/// Bounds that thousands of connections from one address would meet.
-const UNLIMITED: &[(&str, &str)] = &[
-    ("limits.accepts_per_second", "0"),
-    ("limits.connections_per_network", "0"),
-    ("limits.station_handshakes_per_minute", "0"),
-    ("limits.takeovers_per_minute", "0"),
-    ("frames.per_second", "100000"),
-    ("frames.burst", "1000000"),
-];
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -205,7 +157,8 @@ fn part(sorted: &[f64], part: f64) -> f64 {
 struct Column {
     rate: Vec<f64>,
     cpu: Vec<f64>,
-    latency: [Vec<f64>; 3],
+    /// Of messages that no bill needs, and of those that one may: three parts each.
+    latency: [[Vec<f64>; 3]; 2],
     setups: Vec<f64>,
     setup_cpu: Vec<f64>,
 }
@@ -213,17 +166,20 @@ struct Column {
 #[expect(clippy::print_stdout, reason = "a bench prints its tables")]
 async fn run(words: &[String]) {
     let quick = words.iter().any(|w| w == "quick");
-    let only: Vec<&str> = words.iter().map(String::as_str).filter(|w| *w != "quick").collect();
-    let does = |what: &str| only.is_empty() || only.contains(&what);
+    let chosen = |from: &[&str], what: &str| {
+        let only: Vec<&str> = words.iter().map(String::as_str).filter(|w| from.contains(w)).collect();
+        only.is_empty() || only.contains(&what)
+    };
+    let does = |what: &str| chosen(&["cpu", "latency", "setup", "memory"], what);
     let (rounds, time) = if quick { (1, Duration::from_secs(1)) } else { (5, Duration::from_secs(3)) };
     let dir = tempfile::tempdir().expect("a directory");
     certificate(dir.path());
     let (_csms, line) = helper(&["csms"]);
     let upstream: SocketAddr = line.parse().expect("an address");
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    println!("{rounds} rounds of {} s in turns, medians; this process may use {cores} core(s).", time.as_secs());
-    for tls in [false, true] {
-        let all = proxies(upstream, dir.path(), tls);
+    println!("{rounds} rounds of {} s in turns, medians; a machine with {} core(s).", time.as_secs(), process::cores());
+    for tls in [false, true].into_iter().filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
+        let mut all = proxies(upstream, dir.path(), tls);
+        all.retain(|proxy| proxy.process.is_none() || chosen(&["nginx", "haproxy", "naive", "sluis"], proxy.word));
         let mut columns: Vec<Column> = all.iter().map(|_| Column::default()).collect();
         let ways: Vec<Way> = all.iter().map(|p| Way { to: p.listen, tls: p.tls.then(|| trusting(dir.path())) }).collect();
         for way in &ways {
@@ -241,8 +197,10 @@ async fn run(words: &[String]) {
                 }
                 if does("latency") {
                     let latencies = load::paced(way, CALM.0, CALM.1, time).await;
-                    for (at, p) in [0.5, 0.99, 0.999].into_iter().enumerate() {
-                        column.latency[at].push(part(&latencies, p));
+                    for (parts, latencies) in column.latency.iter_mut().zip(latencies) {
+                        for (at, p) in [0.5, 0.99, 0.999].into_iter().enumerate() {
+                            parts[at].push(part(&latencies, p));
+                        }
                     }
                 }
                 if does("setup") {
@@ -288,8 +246,10 @@ fn table(all: &[Proxy], columns: &[Column]) -> String {
     };
     row("CPU per exchange, µs (× nginx)", &|c| c.cpu.clone(), 2, true);
     row("exchanges per second, 32 stations that never wait", &|c| c.rate.clone(), 0, false);
-    for (at, name) in ["p50", "p99", "p99.9"].into_iter().enumerate() {
-        row(&format!("latency {name} at 2,000 exchanges per second, µs"), &move |c| c.latency[at].clone(), 0, false);
+    for (of, what) in ["messages that no bill needs", "transaction messages"].into_iter().enumerate() {
+        for (at, name) in ["p50", "p99", "p99.9"].into_iter().enumerate() {
+            row(&format!("latency {name} of {what} at 2,000 exchanges per second, µs"), &move |c| c.latency[of][at].clone(), 0, false);
+        }
     }
     row("new connections per second", &|c| c.setups.clone(), 0, false);
     row("CPU per new connection, µs (× nginx)", &|c| c.setup_cpu.clone(), 1, true);
@@ -357,4 +317,7 @@ fn certificate(dir: &Path) {
     std::fs::write(dir.join("cert.pem"), &cert).expect("a file");
     std::fs::write(dir.join("key.pem"), &key).expect("a file");
     std::fs::write(dir.join("both.pem"), format!("{cert}{key}")).expect("a file");
+    // The gateway takes no key that others may read.
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir.join("key.pem"), std::fs::Permissions::from_mode(0o600)).expect("permissions");
 }

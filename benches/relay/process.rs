@@ -69,14 +69,25 @@ impl Drop for Process {
     }
 }
 
-/// A command that runs on one core only, where the machine has `taskset`.
+/// Tells children of this program how many cores there are: one that runs on one of them only sees one.
+const CORES: &str = "SLUIS_BENCH_CORES";
+
+/// Cores of the machine that this program was started on.
+pub(crate) fn cores() -> usize {
+    let told = std::env::var(CORES).ok().and_then(|n| n.parse().ok());
+    told.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// A command that runs on one core only, where the machine has two and `taskset`.
 pub(crate) fn pinned(program: &str, core: usize) -> Command {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if cores > 1 && Command::new("taskset").arg("-V").output().is_ok() {
+    let cores = cores();
+    let mut command = if cores > 1 && Command::new("taskset").arg("-V").output().is_ok() {
         let mut command = Command::new("taskset");
         command.args(["-c", &core.to_string(), program]);
         command
     } else {
         Command::new(program)
-    }
+    };
+    command.env(CORES, cores.to_string());
+    command
 }

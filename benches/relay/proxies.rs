@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 pub(crate) struct Proxy {
     /// What the table calls it.
     pub(crate) name: &'static str,
+    /// The word that chooses it on the command line.
+    pub(crate) word: &'static str,
     /// Where stations connect.
     pub(crate) listen: SocketAddr,
     /// Whether with TLS.
@@ -80,7 +82,7 @@ pub(crate) fn nginx(upstream: SocketAddr, dir: &Path, tls: bool) -> Option<Proxy
         pinned("nginx", MEASURED_CORE).args(["-c", &at("conf"), "-p", &dir.display().to_string()]).stderr(Stdio::null()).spawn().ok()?;
     let process = Process::new(child);
     ready(listen);
-    Some(Proxy { name: "nginx", listen, tls, process: Some(process) })
+    Some(Proxy { name: "nginx", word: "nginx", listen, tls, process: Some(process) })
 }
 
 /// HAProxy with one thread, and nothing written.
@@ -100,11 +102,40 @@ pub(crate) fn haproxy(upstream: SocketAddr, dir: &Path, tls: bool) -> Option<Pro
     let child = pinned("haproxy", MEASURED_CORE).args(["-db", "-q", "-f"]).arg(&path).stderr(Stdio::null()).spawn().ok()?;
     let process = Process::new(child);
     ready(listen);
-    Some(Proxy { name: "HAProxy", listen, tls, process: Some(process) })
+    Some(Proxy { name: "HAProxy", word: "haproxy", listen, tls, process: Some(process) })
+}
+
+/// `sluis serve` as it is released, with its strict policy and its journal. Only bounds that thousands of stations behind one address would
+/// meet are lifted.
+pub(crate) fn sluis(upstream: SocketAddr, dir: &Path, tls: bool) -> Proxy {
+    let (listen, admin) = (free_port(), free_port());
+    let data = dir.join(format!("sluis-data-{}", listen.port()));
+    let mut command = pinned(env!("CARGO_BIN_EXE_sluis"), MEASURED_CORE);
+    command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--policy", "strict"]);
+    command.args(["--upstream", &format!("ws://{upstream}/csms"), "--data-dir", &data.display().to_string()]);
+    for (key, value) in [
+        ("LOG__LEVEL", "error"),
+        ("LIMITS__ACCEPTS_PER_SECOND", "0"),
+        ("LIMITS__CONNECTIONS_PER_NETWORK", "0"),
+        ("LIMITS__STATION_HANDSHAKES_PER_MINUTE", "0"),
+        ("LIMITS__TAKEOVERS_PER_MINUTE", "0"),
+        ("FRAMES__PER_SECOND", "100000"),
+        ("FRAMES__BURST", "1000000"),
+    ] {
+        command.env(format!("SLUIS_{key}"), value);
+    }
+    if tls {
+        command.env("SLUIS_TLS__CERTIFICATES", dir.join("cert.pem")).env("SLUIS_TLS__KEYS", dir.join("key.pem"));
+        command.env("SLUIS_STATIONS__SECURITY_PROFILE", "0");
+    }
+    let child = command.stdin(Stdio::null()).spawn().expect("sluis starts");
+    let process = Process::new(child);
+    ready(listen);
+    Proxy { name: "**sluis**, strict", word: "sluis", listen, tls, process: Some(process) }
 }
 
 /// This program again, as the process to measure: it prints where it listens.
-pub(crate) fn this_program(name: &'static str, arguments: &[&str], tls: bool) -> Proxy {
+pub(crate) fn this_program(name: &'static str, word: &'static str, arguments: &[&str], tls: bool) -> Proxy {
     let program = std::env::current_exe().expect("a program has a path");
     let mut child = pinned(&program.display().to_string(), MEASURED_CORE)
         .args(arguments)
@@ -115,5 +146,5 @@ pub(crate) fn this_program(name: &'static str, arguments: &[&str], tls: bool) ->
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it tells where it listens");
     let listen = line.trim().parse().expect("an address");
-    Proxy { name, listen, tls, process: Some(Process::new(child)) }
+    Proxy { name, word, listen, tls, process: Some(Process::new(child)) }
 }

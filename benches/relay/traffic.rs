@@ -15,7 +15,15 @@ struct Message {
     frame: Vec<u8>,
     ids: Vec<usize>,
     transactions: Vec<usize>,
+    /// Whether a bill may need it, so that its answer waits for the disk.
+    billed: bool,
 }
+
+/// Messages that a bill may need.
+const BILLED: [&str; 4] = ["\"StartTransaction\"", "\"StopTransaction\"", "\"MeterValues\"", "\"TransactionEvent\""];
+
+/// Set where stations say nothing that a bill may need.
+pub(crate) const UNBILLED: &str = "SLUIS_BENCH_UNBILLED";
 
 /// The messages of a session, in order.
 pub(crate) struct Script {
@@ -35,11 +43,15 @@ impl Script {
     pub(crate) fn new(number: usize) -> Self {
         // Two hundred cards, which the gateway soon knows.
         let card = format!("04A2B3C4D5{:04X}", number % 200);
-        let texts = if number.is_multiple_of(2) { one_six(&card) } else { two(&card) };
+        let mut texts = if number.is_multiple_of(2) { one_six(&card) } else { two(&card) };
+        if std::env::var_os(UNBILLED).is_some() {
+            texts.retain(|text| !BILLED.iter().any(|action| text.contains(action)));
+        }
         let messages = texts.iter().map(|text| {
             let frame = wire::text(text, true);
             let places = |mark: &str| frame.windows(WIDTH).enumerate().filter(|(_, w)| *w == mark.as_bytes()).map(|(at, _)| at).collect();
-            Message { ids: places(ID), transactions: places(TRANSACTION), frame }
+            let billed = BILLED.iter().any(|action| text.contains(action));
+            Message { ids: places(ID), transactions: places(TRANSACTION), frame, billed }
         });
         let messages = messages.collect();
         Self { messages, at: 0, sent: 1_000_000, transaction: 1_000_000 + (number as u32 * 1000) % 8_000_000 }
@@ -50,8 +62,8 @@ impl Script {
         if number.is_multiple_of(2) { "ocpp1.6" } else { "ocpp2.0.1" }
     }
 
-    /// The next frame to send.
-    pub(crate) fn next(&mut self) -> &[u8] {
+    /// The next frame to send, and whether a bill may need it.
+    pub(crate) fn next(&mut self) -> (&[u8], bool) {
         self.sent = (self.sent + 1) % 10_000_000;
         if self.at == 0 {
             self.transaction = (self.transaction + 1) % 10_000_000;
@@ -68,7 +80,7 @@ impl Script {
                 }
             }
         }
-        &message.frame
+        (&message.frame, message.billed)
     }
 
     /// Takes the transaction id that the central system gave.

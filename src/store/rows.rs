@@ -127,6 +127,14 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Adds to the count of the journal's rows: once for a transaction, since a trigger would do it for each row.
+pub(super) fn count_appended(conn: &Connection, rows: u64) -> Result<(), StoreError> {
+    let done = conn
+        .prepare_cached("UPDATE tally SET n = n + ? WHERE what = 'journal'")
+        .and_then(|mut statement| statement.execute([i64::try_from(rows).unwrap_or(i64::MAX)]));
+    done.map(|_| ()).map_err(|e| kind(&e))
+}
+
 fn next_generation(conn: &Connection) -> Result<(), StoreError> {
     conn.execute("UPDATE generation SET n = n + 1", []).map(|_| ()).map_err(|e| kind(&e))
 }

@@ -7,11 +7,14 @@ use std::time::Duration;
 /// Marks the file as ours (`SLUI`).
 const APPLICATION: i32 = 0x534C_5549;
 /// The tables' version. A newer file is refused, not guessed at.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// How long a writer waits for another process's write lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the log may stay after a checkpoint, in bytes.
 const LOG_LIMIT: i64 = 16 << 20;
+/// Pages in the log from which on they are moved into the file, which takes two flushes more: 16 MiB, so that pages that change again and again
+/// (the end of the journal) are moved once.
+const CHECKPOINT: i64 = 4096;
 
 const TABLES: &str = "
 CREATE TABLE vault (
@@ -57,7 +60,7 @@ CREATE TABLE generation (
     n   INTEGER NOT NULL
 ) STRICT;
 INSERT INTO generation VALUES (1, 0);
--- Counting ten million rows takes seconds; these are always right, and read in microseconds.
+-- Counting ten million rows takes seconds; these are always right, and read in microseconds. The writer counts the journal's new rows itself.
 CREATE TABLE tally (
     what TEXT PRIMARY KEY,
     n    INTEGER NOT NULL
@@ -67,9 +70,11 @@ CREATE TRIGGER vault_in AFTER INSERT ON vault BEGIN UPDATE tally SET n = n + 1 W
 CREATE TRIGGER vault_out AFTER DELETE ON vault BEGIN UPDATE tally SET n = n - 1 WHERE what = 'vault'; END;
 CREATE TRIGGER pin_in AFTER INSERT ON pin BEGIN UPDATE tally SET n = n + 1 WHERE what = 'pin'; END;
 CREATE TRIGGER pin_out AFTER DELETE ON pin BEGIN UPDATE tally SET n = n - 1 WHERE what = 'pin'; END;
-CREATE TRIGGER journal_in AFTER INSERT ON journal BEGIN UPDATE tally SET n = n + 1 WHERE what = 'journal'; END;
 CREATE TRIGGER journal_out AFTER DELETE ON journal BEGIN UPDATE tally SET n = n - 1 WHERE what = 'journal'; END;
 ";
+
+/// What was counted by a trigger is counted by the writer.
+const UNTRIGGERED: &str = "DROP TRIGGER IF EXISTS journal_in";
 
 /// Settings of the writing connection, then the tables if the file is new.
 pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> Result<(), StoreError> {
@@ -82,6 +87,7 @@ pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> R
     // Deleted rows would stay readable in free pages.
     conn.pragma_update(None, "secure_delete", "ON").map_err(|e| kind(&e))?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT).map_err(|e| kind(&e))?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT).map_err(|e| kind(&e))?;
     if let Some(bytes) = max_bytes {
         let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(|e| kind(&e))?;
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
@@ -96,21 +102,25 @@ pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> R
             tx.execute_batch(billing::TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
             tx.pragma_update(None, "application_id", APPLICATION).map_err(|e| kind(&e))?;
-            tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
         }
         // Before there were bills.
         (APPLICATION, 1) => {
             tx.execute_batch(billing::TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
-            tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
+            tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?;
         }
         // Before there were statistics.
         (APPLICATION, 2) => {
             tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
-            tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
+            tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?;
         }
+        // When a trigger counted the journal's rows.
+        (APPLICATION, 3) => tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?,
         (APPLICATION, VERSION) => {}
         _ => return Err(StoreError::Corrupt),
+    }
+    if version != VERSION {
+        tx.pragma_update(None, "user_version", VERSION).map_err(|e| kind(&e))?;
     }
     tx.commit().map_err(|e| kind(&e))
 }

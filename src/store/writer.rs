@@ -1,18 +1,28 @@
 //! The one thread that writes: takes what is queued, up to [`GROUP`] batches, into one transaction, and wakes those who wait once it is
 //! on the disk. So a hundred drivers at one moment cost one flush.
+//!
+//! A batch that comes when nothing was written for a while goes to the disk at once. One that comes right after a flush of several waits for
+//! company, as long as that flush took and [`PAUSE`] at most: a flush costs more than the rows in it, and under load there are fewer of them
+//! so. Who writes alone, one batch after the other, never waits.
 
-use super::rows::apply;
+use super::rows::{apply, count_appended};
 use super::schema::kind;
 use super::{Op, Pending, StoreError};
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::time::Instant;
 
 /// Most batches in one transaction: beyond it the flush is cheap already, and the first to come would wait for the last.
 pub(super) const GROUP: usize = 128;
 /// Most batches waiting for the writer.
 pub(super) const QUEUE: usize = 4096;
+/// The longest that a batch waits for others.
+const PAUSE: Duration = Duration::from_millis(1);
+/// After how long without a flush a batch does not wait.
+const CALM: Duration = Duration::from_millis(2);
 /// Free pages handed back to the file system after a transaction that deleted much, so that each purge shrinks the file a bit (1 MiB).
 const GIVE_BACK: usize = 256;
 
@@ -106,7 +116,15 @@ impl Drop for Writer {
 }
 
 fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, open: impl Fn() -> Result<Connection, StoreError>) {
+    // When the last flush of several batches ended, and how long it took.
+    let mut last: Option<(Instant, Duration)> = None;
     while let Ok(first) = jobs.recv() {
+        if let Some((ended, took)) = last
+            && ended.elapsed() < CALM
+        {
+            // Not by waiting for the queue: each batch would wake this thread.
+            std::thread::sleep(took.min(PAUSE));
+        }
         let mut group = vec![first];
         while group.len() < GROUP {
             match jobs.try_recv() {
@@ -114,7 +132,9 @@ fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, ope
                 Err(_) => break,
             }
         }
+        let (begun, several) = (Instant::now(), group.len() > 1);
         let failed = write(&conn, group, trouble);
+        last = several.then(|| (Instant::now(), begun.elapsed()));
         if matches!(failed, Some(StoreError::Io | StoreError::ReadOnly | StoreError::Corrupt)) {
             // A failed disk may leave a connection that fails for ever; a new one works as soon as the disk does.
             if let Ok(fresh) = open() {
@@ -129,14 +149,15 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
     let mut results = Vec::with_capacity(group.len());
     let (mut scrub, mut freed) = (false, false);
     let whole = (|| {
-        conn.execute_batch("BEGIN IMMEDIATE").map_err(|e| kind(&e))?;
+        run_cached(conn, "BEGIN IMMEDIATE")?;
+        let mut appended = 0;
         for job in &group {
             match &job.work {
                 Work::Change(ops) => {
                     freed |= ops
                         .iter()
                         .any(|op| matches!(op, Op::Purge { .. } | Op::PurgeBilling { .. } | Op::VisitsPurge { .. } | Op::EpochDestroy(..)));
-                    results.push(change(conn, ops)?);
+                    results.push(change(conn, ops, &mut appended)?);
                 }
                 Work::Scrub => {
                     scrub = true;
@@ -144,7 +165,10 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
                 }
             }
         }
-        conn.execute_batch("COMMIT").map_err(|e| kind(&e))
+        if appended > 0 {
+            count_appended(conn, appended)?;
+        }
+        run_cached(conn, "COMMIT")
     })();
     if whole.is_err() && !conn.is_autocommit() {
         let _ = conn.execute_batch("ROLLBACK"); // if this fails, the connection is replaced or the next BEGIN fails: no acknowledgement either way
@@ -165,16 +189,38 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
 }
 
 /// One batch, whole or not at all. The outer error is the disk's and ends the group; the inner one is this batch's own.
-fn change(conn: &Connection, ops: &[Op]) -> Result<Result<(), StoreError>, StoreError> {
-    conn.execute_batch("SAVEPOINT batch").map_err(|e| kind(&e))?;
-    let done = ops.iter().try_for_each(|op| apply(conn, op));
-    match done {
-        Ok(()) => {}
-        Err(StoreError::Conflict | StoreError::Gone) => conn.execute_batch("ROLLBACK TO batch").map_err(|e| kind(&e))?,
-        Err(disk) => return Err(disk),
-    }
-    conn.execute_batch("RELEASE batch").map_err(|e| kind(&e))?;
+fn change(conn: &Connection, ops: &[Op], appended: &mut u64) -> Result<Result<(), StoreError>, StoreError> {
+    let mut added = 0;
+    let mut all = || {
+        ops.iter().try_for_each(|op| {
+            apply(conn, op)?;
+            added += if matches!(op, Op::Append(_)) { conn.changes() } else { 0 };
+            Ok(())
+        })
+    };
+    // Facts, which are nearly all that is written, meet no conflict: there is nothing to go back to.
+    let done = if ops.iter().all(|op| matches!(op, Op::Append(_))) {
+        Ok(all()?)
+    } else {
+        run_cached(conn, "SAVEPOINT batch")?;
+        let done = all();
+        match done {
+            Ok(()) => {}
+            Err(StoreError::Conflict | StoreError::Gone) => {
+                added = 0;
+                run_cached(conn, "ROLLBACK TO batch")?;
+            }
+            Err(disk) => return Err(disk),
+        }
+        run_cached(conn, "RELEASE batch")?;
+        done
+    };
+    *appended += added;
     Ok(done)
+}
+
+fn run_cached(conn: &Connection, sql: &str) -> Result<(), StoreError> {
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(|_| ()).map_err(|e| kind(&e))
 }
 
 /// Moves the log into the file and empties it. `Locked` when a reader is in the way.

@@ -1,0 +1,65 @@
+//! Threads that connections live on, one for each core, each with a runtime of its own: a connection stays on the thread that it was given to,
+//! so no thread looks for work at another's, and what a connection wakes is where it is awaited. (Measured in docs/performance.md.)
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// The threads. Dropping it ends them, and with them every connection that is still there.
+pub struct Crew {
+    hands: Vec<(Handle, oneshot::Sender<()>)>,
+    turn: AtomicUsize,
+}
+
+impl Crew {
+    /// Starts as many threads as this process may use cores.
+    ///
+    /// # Errors
+    /// The operating system gives no threads, or no descriptors for them to wait with.
+    pub fn of_all_cores() -> io::Result<Self> {
+        Self::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+
+    /// Starts `threads` threads, one at least.
+    ///
+    /// # Errors
+    /// As for [`Crew::of_all_cores`].
+    pub fn new(threads: usize) -> io::Result<Self> {
+        let hand = |_| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let handle = runtime.handle().clone();
+            let (end, ended) = oneshot::channel::<()>();
+            // Whether it is told to end or forgotten is the same.
+            std::thread::Builder::new().name("sluis-relay".into()).spawn(move || runtime.block_on(async { drop(ended.await) }))?;
+            Ok((handle, end))
+        };
+        Ok(Self { hands: (0..threads.max(1)).map(hand).collect::<io::Result<_>>()?, turn: AtomicUsize::new(0) })
+    }
+
+    /// The thread whose turn it is.
+    pub(super) fn next(&self) -> &Handle {
+        &self.hands[self.turn.fetch_add(1, Ordering::Relaxed) % self.hands.len()].0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Crew;
+
+    #[test]
+    fn work_goes_round_and_ends_with_the_crew() {
+        let crew = Crew::new(2).unwrap();
+        let spawned: Vec<_> = (0..4)
+            .map(|_| crew.next().spawn(async { std::thread::current().id() }))
+            .map(|task| crew.hands[0].0.block_on(task).unwrap())
+            .collect();
+        assert_eq!(spawned[0], spawned[2]);
+        assert_eq!(spawned[1], spawned[3]);
+        assert_ne!(spawned[0], spawned[1]);
+        let left = crew.next().spawn(std::future::pending::<()>());
+        drop(crew);
+        let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(waiting.block_on(left).unwrap_err().is_cancelled());
+    }
+}
