@@ -99,7 +99,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
     }
 
-    /// The payload. `null` is taken for an empty object, as some back ends mean it.
+    /// The payload. `null` is taken for an empty object, as some back ends mean it, and on its way down so is an empty list: PHP writes one for
+    /// whatever is empty.
     fn top(&mut self, node: NodeId) -> Result<Verdict, Unreadable> {
         match self.cursor.shape()? {
             _ if matches!(self.context.plan.nodes[node as usize], Node::Any) => self.value(node),
@@ -109,8 +110,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 Ok(Kept)
             }
             Shape::Object => self.value(node),
-            _ => {
-                self.cursor.skip()?;
+            shape => {
+                let span = self.cursor.skip()?;
+                if shape == Shape::Array && !self.up() && self.cursor.text()[span.start + 1..span.end - 1].trim().is_empty() {
+                    self.replace(span, |out| out.push_str("{}"));
+                    return Ok(Kept);
+                }
                 Ok(Withheld)
             }
         }
