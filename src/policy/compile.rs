@@ -126,7 +126,7 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
     let max = spec.max.unwrap_or(NAME);
     let text = match spec.is.as_str() {
         "time" => Text::Time,
-        "token" => Text::Token,
+        "token" => Text::Token { max: u32::MAX },
         "text" => Text::Scrub,
         "url" | "serial" | "opaque" => Text::Plain,
         "ref" => Text::Ref,
@@ -283,7 +283,7 @@ impl Builder<'_> {
             ("integer", _) => Node::Integer,
             ("number", _) => Node::Number,
             ("any", _) => Node::Any,
-            ("token", _) => Node::Text(Text::Token),
+            ("token", _) => Node::Text(Text::Token { max: spec.max.unwrap_or(u32::MAX) }),
             ("ref" | "hash", false) => Node::Text(Text::Ref),
             ("vendor", _) => Node::Text(Text::Vendor),
             ("vendor-message", _) => Node::Text(Text::VendorMessage),

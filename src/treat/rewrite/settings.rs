@@ -57,7 +57,7 @@ impl Rewriter<'_, '_> {
         if rule.token {
             let crosses = if self.up() { rule.readable } else { rule.settable };
             self.tally.forbidden += u32::from(!crosses && !self.up());
-            return if crosses { self.token(span, content) } else { Withheld };
+            return if crosses { self.token(span, content, u32::MAX) } else { Withheld };
         }
         if !self.up() {
             // A password that could be a card number could plant one; the standard asks for 16 characters at least (OCPP 1.6 security

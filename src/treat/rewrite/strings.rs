@@ -35,7 +35,7 @@ impl Rewriter<'_, '_> {
             // The central system may have set it (a certificate, a signed schedule): see `was_asked`.
             Text::Hash if text::is_digest(content) || is_harmless_reference(content) => self.keep_given(span),
             Text::Hash | Text::Ref => self.reference(span, content),
-            Text::Token => self.token(span, content),
+            Text::Token { max } => self.token(span, content, *max),
             Text::Name { .. } | Text::Component | Text::Variable | Text::Key if self.was_asked(&span, content) => Kept,
             Text::Name { max, .. } if content.chars().count() > *max as usize || !is_plain_name(content) => Withheld,
             Text::Name { given: true, .. } => self.keep_given(span),
