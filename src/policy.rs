@@ -135,7 +135,12 @@ pub(crate) enum Text {
     },
     Scrub,
     Language,
-    Pem,
+    /// Certificates in PEM.
+    Certificates,
+    /// A request for a certificate in PEM.
+    CertificateRequest,
+    /// A message of ISO 15118, in base64.
+    Exi,
     Hash,
     /// Replaced by a stable one-way code of at most so many characters.
     Code {

@@ -2,9 +2,13 @@
 
 mod common;
 
-use common::Lock;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use common::{Lock, keyring};
 use sluis::ocpp::{Side, Version};
+use sluis::policy::Rules;
 use sluis::session::Outcome;
+use std::sync::Arc;
 
 const CARD: &str = "04A2B3C4D5E6F7";
 
@@ -340,5 +344,109 @@ fn a_card_with_a_single_e_is_no_number() {
             r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{number}"}}]}}]}}]"#
         );
         assert_eq!(Lock::new(Version::V16).station_sends(&reading), reading);
+    }
+}
+
+/// What `openssl req` makes, and the certificate for it.
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+    MIHiMIGKAgEAMCgxFDASBgNVBAoMC0V4YW1wbGUgQ1BPMRAwDgYDVQQDDAdTTi0w\n\
+    MDQyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjZ5qV09lNbXX1/QX5pt/L8ZC\n\
+    BQgoKKw6ZpVc89K1QjWpC8+vEZWBpJy1jbf1IvwPrvL8DTB4DWwR/SDVeBrKSaAA\n\
+    MAoGCCqGSM49BAMCA0cAMEQCIHzfNBDbht5qnvGn9adYSq6+w8Y8SaKlgGJ75qfB\n\
+    N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==\n\
+    -----END CERTIFICATE REQUEST-----";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBpDCCAUugAwIBAgIULc7SrCVSiCi8DGsF0sjigIYWnigwCgYIKoZIzj0EAwIw\n\
+    KDEUMBIGA1UECgwLRXhhbXBsZSBDUE8xEDAOBgNVBAMMB1NOLTAwNDIwHhcNMjYx\n\
+    MTI4MTIwMDM3WhcNMzYxMTI1MTIwMDM3WjAoMRQwEgYDVQQKDAtFeGFtcGxlIENQ\n\
+    TzEQMA4GA1UEAwwHU04tMDA0MjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI2e\n\
+    aldPZTW119f0F+abfy/GQgUIKCisOmaVXPPStUI1qQvPrxGVgaSctY239SL8D67y\n\
+    /A0weA1sEf0g1XgaykmjUzBRMB0GA1UdDgQWBBTlyo+Dby5XaqyayAp+sGITYeAT\n\
+    KDAfBgNVHSMEGDAWgBTlyo+Dby5XaqyayAp+sGITYeATKDAPBgNVHRMBAf8EBTAD\n\
+    AQH/MAoGCCqGSM49BAMCA0cAMEQCIGP8M5b4ry6c2ppMU0YBPnpRMYIFLlapRfoG\n\
+    kf844WSKAiB1hdVijx81A2pE8kg5UjOFcPQUhC+Edfz6OQ6NrVFQ0A==\n\
+    -----END CERTIFICATE-----";
+
+/// Base64 between the lines of a PEM crossed whatever it was: a name, a list of cards, a photograph.
+#[test]
+fn what_is_only_dressed_as_a_request_for_a_certificate_does_not_cross() {
+    let ask = |pem: &str| format!(r#"[2,"c","SignCertificate",{}]"#, serde_json::json!({"csr": pem}));
+    let dressed = |text: &str| format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", BASE64.encode(text));
+    for version in Version::ALL {
+        assert_eq!(Lock::new(version).station_sends(&ask(REQUEST)), ask(REQUEST));
+        for pem in [
+            dressed("CN=Jan de Vries, jan@example.org, NLTNMC00122045"),
+            dressed("\u{30}\u{8}NLTNMC00"),
+            REQUEST.replace("CERTIFICATE REQUEST", "NLTNMC00122045"),
+            CERTIFICATE.to_owned(),
+            CERTIFICATE.replace("CERTIFICATE", "CERTIFICATE REQUEST"),
+            format!("{REQUEST}\n{REQUEST}"),
+            REQUEST.replace("MIHi", "MIHj"),
+            BASE64.encode(CARD),
+            CARD.to_owned(),
+        ] {
+            assert_eq!(Lock::new(version).answered_here(Side::Station, &ask(&pem)), r#"[3,"c",{"status":"Rejected"}]"#, "{pem}");
+        }
+    }
+}
+
+/// The subject of a request is the station's to write; a card that is in use here is told there as anywhere else, however it is spelt.
+#[test]
+fn a_card_in_use_does_not_cross_in_the_subject_of_a_request_for_a_certificate() {
+    for (card, spelt, dns) in [
+        (CARD, "04A2B3C4D5E6F7", "x"),
+        (CARD, "04:a2:b3:c4:d5:e6:f7", "x"),
+        (CARD, "SN-04A2B3C4D5E6F7-1", "x"),
+        (CARD, "BKKzxNXm9w", "x"),
+        (CARD, "x", "04a2b3c4d5e6f7.example"),
+        ("8A3F21C7", "8A3F21C7", "x"),
+        ("8A3F21C7", "8a-3f-21-c7", "x"),
+        ("8A3F21C7", "x", "cs-8a3f21c7.example"),
+    ] {
+        let mut subject = rcgen::CertificateParams::new(vec![dns.to_owned()]).unwrap();
+        subject.distinguished_name = rcgen::DistinguishedName::new();
+        subject.distinguished_name.push(rcgen::DnType::CommonName, spelt);
+        let pem = subject.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let ask = format!(r#"[2,"c","SignCertificate",{}]"#, serde_json::json!({"csr": pem}));
+        let mut lock = Lock::new(Version::V16);
+        assert_eq!(lock.station_sends(&ask), ask, "any other station's serial number looks like that");
+        lock.csms_sends(r#"[3,"c",{"status":"Accepted"}]"#);
+        lock.station_authorizes(card);
+        let (sent, _) = lock.pass(Side::Station, ask.as_bytes());
+        assert!(sent.iter().all(|(side, _)| *side == Side::Station), "{spelt} {dns}");
+    }
+}
+
+/// Where a policy lets contracts and their certificates pass, they must really be certificates and messages of ISO 15118.
+#[test]
+fn what_is_only_dressed_as_a_contract_does_not_cross_for_plug_and_charge() {
+    let text = "name = \"pnc\"\n[csms]\npurposes = [\"charge\", \"plug-and-charge\"]\n[station]\npurposes = [\"charge\", \"plug-and-charge\"]\n";
+    let rules = Arc::new(Rules::compile(text, vec![]).unwrap());
+    for version in [Version::V201, Version::V21] {
+        let lock = || Lock::with(version, Arc::clone(&rules), Arc::new(keyring(&[0], 0)));
+        let install = |exi: &str| {
+            format!(r#"[2,"e","Get15118EVCertificate",{{"iso15118SchemaVersion":"urn:iso:15118:2:2013:MsgDef","action":"Install","exiRequest":"{exi}"}}]"#)
+        };
+        assert_eq!(lock().station_sends(&install("gJgCEA==")), install("gJgCEA=="));
+        for exi in [CARD.to_owned(), BASE64.encode("NLTNMC00122045"), BASE64.encode("{\"card\":\"04A2B3C4D5E6F7\"}"), String::new()] {
+            let answer = lock().answered_here(Side::Station, &install(&exi));
+            assert_eq!(answer, r#"[3,"e",{"status":"Failed","exiResponse":""}]"#, "{exi}");
+        }
+        let authorize = |pem: &str| {
+            let token = r#"{"idToken":"NLTNMC00122045","type":"eMAID"}"#;
+            format!(r#"[2,"a","Authorize",{{"idToken":{token},"certificate":{}}}]"#, serde_json::json!(pem))
+        };
+        // A contract's certificate names the contract: the purpose lets that pass.
+        let mut contract = rcgen::CertificateParams::default();
+        contract.distinguished_name.push(rcgen::DnType::CommonName, "NLTNMC00122045");
+        let contract = contract.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+        for chain in [contract.clone(), contract.repeat(3), CERTIFICATE.to_owned()] {
+            let seen = lock().station_sends(&authorize(&chain));
+            assert!(seen.contains(&serde_json::json!(chain).to_string()) && seen.matches("NLTNMC").count() == 0, "{seen}");
+        }
+        for pem in [REQUEST.to_owned(), CARD.to_owned(), CERTIFICATE.replace("MIIB", "MIIC"), format!("{CERTIFICATE}\nJan")] {
+            let seen = lock().station_sends(&authorize(&pem));
+            assert!(!seen.contains("certificate"), "{seen}");
+        }
     }
 }

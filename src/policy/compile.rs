@@ -131,7 +131,7 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
         "url" | "serial" | "opaque" => Text::Plain,
         "ref" => Text::Ref,
         "hash" => Text::Hash,
-        "pem" => Text::Pem,
+        "pem" => Text::Certificates,
         "boolean" | "integer" | "number" | "decimal" => Text::Decimal,
         "enum-list" => {
             spec.values.as_ref().map_or(Text::Name { max: 2500, given: true }, |v| Text::Word(v.iter().cloned().collect::<Words>().into()))
@@ -301,7 +301,9 @@ impl Builder<'_> {
             ("ref", true) => Node::Text(Text::Ref),
             ("text", true) => Node::Text(Text::Scrub),
             ("language", true) => Node::Text(Text::Language),
-            ("pem", true) => Node::Text(Text::Pem),
+            ("pem", true) => Node::Text(Text::Certificates),
+            ("csr", true) => Node::Text(Text::CertificateRequest),
+            ("exi", true) => Node::Text(Text::Exi),
             ("hash", true) => Node::Text(Text::Hash),
             ("serial" | "opaque" | "url", true) => Node::Text(Text::Plain),
             ("component", true) => Node::Text(Text::Component),

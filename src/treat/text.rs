@@ -1,9 +1,13 @@
 //! What a string looks like: tells times, numbers and plain words from anything that could name a person or a card.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::borrow::Cow;
 
 /// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
 pub(crate) const SHORTEST_CARD: usize = 8;
+/// The longest message of ISO 15118 that is looked at, in characters: the standard's longest field has 17,000 (OCPP 2.1, `exiResponse`).
+const LONGEST_EXI: usize = 20_000;
 /// What stands where free text was scrubbed.
 const SCRUBBED: &str = "***";
 
@@ -123,27 +127,10 @@ pub(crate) fn is_language(text: &str) -> bool {
         })
 }
 
-/// PEM (RFC 7468) and nothing around it: begin and end lines with base64 between.
-pub(crate) fn is_pem(text: &str) -> bool {
-    let text = text.trim();
-    let mut inside = false;
-    let mut blocks = 0;
-    for line in text.split(['\n', '\r']).map(str::trim).filter(|l| !l.is_empty()) {
-        let label = |line: &str, edge: &str| {
-            line.strip_prefix(edge)
-                .and_then(|l| l.strip_suffix("-----"))
-                .is_some_and(|l| l.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) && l.len() <= 40)
-        };
-        if !inside && label(line, "-----BEGIN ") {
-            inside = true;
-        } else if inside && label(line, "-----END ") {
-            inside = false;
-            blocks += 1;
-        } else if !inside || !line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)) {
-            return false;
-        }
-    }
-    !inside && blocks > 0
+/// A message of ISO 15118 as a station hands it on: base64 of EXI, which begins with the bits 10 and no text in ASCII does (EXI 1.0 §5.1; ISO 15118
+/// leaves out the cookie that may stand before them). What it says is for the two ends of it.
+pub(crate) fn is_exi(text: &str) -> bool {
+    text.len() <= LONGEST_EXI && BASE64.decode(text).is_ok_and(|bytes| bytes.first().is_some_and(|first| first & 0xc0 == 0x80))
 }
 
 /// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number.
@@ -412,9 +399,17 @@ mod tests {
     }
 
     #[test]
-    fn pem_is_pem_and_nothing_else() {
-        assert!(is_pem("-----BEGIN CERTIFICATE REQUEST-----\nMIIB+/==\n-----END CERTIFICATE REQUEST-----\n"));
-        assert!(!is_pem("04A2B3C4"));
-        assert!(!is_pem("-----BEGIN X-----\nMIIB\n-----END X-----\ncard: 04"));
+    fn exi_is_no_text() {
+        // A CertificateInstallationReq begins with 80 98 (ISO 15118-2).
+        for fine in [&[0x80, 0x98, 0x02, 0x10][..], &[0x9f], &[0xbf, 0, 0, 0]] {
+            assert!(is_exi(&BASE64.encode(fine)));
+        }
+        for not in ["", "04A2B3C4", "NLTNMC0012204500", "gJg", "gJg=\n", "-gJgCEA=="] {
+            assert!(!is_exi(not), "{not}");
+        }
+        for text in ["04A2B3C4D5E6F7", "\u{e9}", "CN=NLTNMC00122045"] {
+            assert!(!is_exi(&BASE64.encode(text)), "{text}");
+        }
+        assert!(!is_exi(&"gJg=".repeat(LONGEST_EXI)));
     }
 }
