@@ -450,3 +450,110 @@ fn what_is_only_dressed_as_a_contract_does_not_cross_for_plug_and_charge() {
         }
     }
 }
+
+/// A card in use in decimal, as some readers print it, crossed where a number stands: the tripwire looks at texts only, and took one with a point
+/// for a reading.
+#[test]
+fn a_card_in_use_does_not_cross_as_a_long_number() {
+    let decimal = u64::from_str_radix(CARD, 16).unwrap();
+    let reversed = u64::from_str_radix("F7E6D5C4B3A204", 16).unwrap();
+    for number in [decimal, reversed] {
+        for (version, frame) in [
+            (Version::V16, format!(r#"[2,"s","StatusNotification",{{"connectorId":{number},"errorCode":"NoError","status":"Available"}}]"#)),
+            (Version::V16, format!(r#"[2,"s","StatusNotification",{{"connectorId":{number}.0,"errorCode":"NoError","status":"Available"}}]"#)),
+            (
+                Version::V16,
+                format!(
+                    r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{number}.0"}}]}}]}}]"#
+                ),
+            ),
+            (
+                Version::V201,
+                format!(
+                    r#"[2,"m","MeterValues",{{"evseId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{number}}}]}}]}}]"#
+                ),
+            ),
+        ] {
+            let mut lock = Lock::new(version);
+            let authorize = match version {
+                Version::V16 => format!(r#"[2,"a","Authorize",{{"idTag":"{CARD}"}}]"#),
+                _ => format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{CARD}","type":"ISO14443"}}}}]"#),
+            };
+            lock.station_sends(&authorize);
+            let (sent, _) = lock.pass(Side::Station, frame.as_bytes());
+            assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(&number.to_string())), "{sent:?}");
+        }
+    }
+    // What a big meter shows passes.
+    let mut lock = Lock::new(Version::V16);
+    lock.station_authorizes(CARD);
+    let reading = r#"[2,"m","MeterValues",{"connectorId":1,"meterValue":[{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{"value":"123456789012.345"}]}]}]"#;
+    assert_eq!(lock.station_sends(reading), reading);
+}
+
+/// In technical names: telephone numbers in groups of three, and texts in base64. In lists: a card in pairs with commas between.
+#[test]
+fn what_people_write_into_names_in_other_spellings_does_not_cross() {
+    let boot = |model: &str| {
+        let payload = serde_json::json!({"chargePointVendor": "V", "chargePointModel": "M", "firmwareVersion": model});
+        format!(r#"[2,"b","BootNotification",{payload}]"#)
+    };
+    for odd in [
+        "+31 612 345 678",
+        "0612 345 678",
+        "06 123 456 78",
+        "(06) 123-456-78",
+        "+49 (0)151/234567-8",
+        "jan.devries(at)example.org",
+        "BKKzxNXm9w==",
+        "MDRBMkIzQzRENUU2Rjc=",
+        "MDRBMkIzQzRENUU2Rjc",
+        "V2lsbGVtaWpuIHZhbiBadXlsZWtvbQ",
+        "fw V2lsbGVtaWpuIHZhbiBadXlsZWtvbQ",
+        "57696c6c656d696a6e2076616e",
+    ] {
+        assert!(!Lock::new(Version::V16).station_sends(&boot(odd)).contains("firmwareVersion"), "{odd}");
+    }
+    for name in ["SingleSocketCharger", "ConfigurationKeyOfVendor", "20241031-120000", "1.2.3+20241031", "0.9.12", "v5-rc2=beta", "Twin 4XL"] {
+        assert_eq!(Lock::new(Version::V16).station_sends(&boot(name)), boot(name));
+    }
+    let asked = |value: &str| {
+        let mut lock = Lock::new(Version::V16);
+        lock.csms_sends(r#"[2,"g","GetConfiguration",{"key":["ConnectorPhaseRotation"]}]"#);
+        lock.station_sends(&format!(
+            r#"[3,"g",{{"configurationKey":[{{"key":"ConnectorPhaseRotation","readonly":false,"value":"{value}"}}]}}]"#
+        ))
+    };
+    for odd in ["04A2,B3C4,D5E6,F7", "04,A2,B3,C4", "NL,TNM,C00122045"] {
+        assert!(!asked(odd).contains("value"), "{odd}");
+    }
+    for list in ["0.RST,1.RST,2.RTS", "Unknown", "16,32,48,64", "RST, STR"] {
+        assert!(asked(list).contains(list), "{list}");
+    }
+}
+
+/// A text in base64 of the length of a digest passed as one.
+#[test]
+fn a_text_is_no_digest() {
+    let hashes = |hash: &str| {
+        format!(
+            r#"[3,"g",{{"status":"Accepted","certificateHashDataChain":[{{"certificateType":"CSMSRootCertificate","certificateHashData":{{"hashAlgorithm":"SHA256","issuerNameHash":"{hash}","issuerKeyHash":"{hash}","serialNumber":"1"}}}}]}}]"#
+        )
+    };
+    let answered = |hash: &str| {
+        let mut lock = Lock::new(Version::V201);
+        lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{}]"#);
+        lock.station_sends(&hashes(hash))
+    };
+    for text in ["Willemijn van Zuylekom 04A2", "04A2B3C4D5E6F7 NLTNMC00122045 jan@example.org"] {
+        let hex: String = text.bytes().map(|b| format!("{b:02x}")).collect();
+        for hash in [BASE64.encode(text), BASE64.encode(text).replace('=', ""), hex] {
+            assert!(!answered(&hash).contains(&hash), "{hash}");
+        }
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"x");
+    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
+    for hash in [hex.to_lowercase(), hex, BASE64.encode(digest)] {
+        assert_eq!(answered(&hash), hashes(&hash));
+    }
+}

@@ -16,6 +16,9 @@ use readings::Reading;
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// The shortest number that may be a card of seven bytes in decimal; those of four have ten digits, as a meter may have.
+const LONG_NUMBER: usize = 12;
+
 /// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given.
 pub(crate) fn frame(
     context: &Context<'_>,
@@ -209,7 +212,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 false
             }
         };
-        self.cursor.skip()?;
+        let span = self.cursor.skip()?;
+        if shape == Shape::Number && span.len() >= LONG_NUMBER && self.up() && self.memory.watch.knows(&self.cursor.text()[span]) {
+            // No meter shows so much; a card in use is printed so.
+            self.tally.withheld += 1;
+            return Ok(Withheld);
+        }
         Ok(if fits { Kept } else { Withheld })
     }
 

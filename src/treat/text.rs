@@ -1,7 +1,10 @@
 //! What a string looks like: tells times, numbers and plain words from anything that could name a person or a card.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
+use base64::engine::DecodePaddingMode::RequireNone;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD as BASE64};
 use std::borrow::Cow;
 
 /// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
@@ -10,6 +13,15 @@ pub(crate) const SHORTEST_CARD: usize = 8;
 const LONGEST_EXI: usize = 20_000;
 /// What stands where free text was scrubbed.
 const SCRUBBED: &str = "***";
+
+/// Base64 in either alphabet, with whatever bits left over.
+static LENIENT: GeneralPurpose = lenient(&STANDARD);
+static LENIENT_URL: GeneralPurpose = lenient(&URL_SAFE);
+
+const fn lenient(alphabet: &Alphabet) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(RequireNone).with_decode_allow_trailing_bits(true);
+    GeneralPurpose::new(alphabet, config)
+}
 
 /// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space. Without a
 /// point or a sign, `12E34567` is the number of a card.
@@ -133,9 +145,34 @@ pub(crate) fn is_exi(text: &str) -> bool {
     text.len() <= LONGEST_EXI && BASE64.decode(text).is_ok_and(|bytes| bytes.first().is_some_and(|first| first & 0xc0 == 0x80))
 }
 
-/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number.
+/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number. What is text when it is decoded is none.
 pub(crate) fn is_digest(text: &str) -> bool {
-    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
+    (32..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
+        && !is_encoded_text(text)
+}
+
+/// Whether a text is another one in base64 or hexadecimal: twelve characters at least, since a shorter word of a technical name may happen to be
+/// base64 of some. Of twelve bytes by chance one in a hundred thousand is text.
+fn is_encoded_text(text: &str) -> bool {
+    let bare = text.trim_end_matches('=');
+    let is_text = |bytes: &[u8]| bytes.len() >= 12 && bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+    if bare.len() < 16 {
+        return false;
+    }
+    let nibble = |b: &u8| char::from(*b).to_digit(16).map(|digit| digit as u8);
+    let pairs: Option<Vec<u8>> = bare.as_bytes().chunks(2).map(|pair| Some(nibble(&pair[0])? << 4 | nibble(pair.get(1)?)?)).collect();
+    pairs.is_some_and(|bytes| is_text(&bytes))
+        || [&LENIENT, &LENIENT_URL].into_iter().any(|base64| base64.decode(bare).is_ok_and(|bytes| is_text(&bytes)))
+}
+
+/// A telephone number as people write it: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
+fn is_phone(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    matches!(text.trim_start_matches('(').bytes().next(), Some(b'+' | b'0'))
+        && (9..=15).contains(&digits)
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+ ()-/".contains(&b))
 }
 
 /// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
@@ -175,7 +212,11 @@ pub(crate) fn is_identifier_like_in_groups(text: &str) -> bool {
 }
 
 fn has_identifier(text: &str, in_groups: bool) -> bool {
-    if text.contains('@') || text.contains("://") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+    if text.contains('@') || text.contains("://") || text.contains("(at)") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return true;
+    }
+    // Padding stands at the end of base64 and of no name.
+    if text.ends_with('=') || is_phone(text) || text.split(' ').any(is_encoded_text) {
         return true;
     }
     let mut pairs = 0;
