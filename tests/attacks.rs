@@ -557,3 +557,26 @@ fn a_text_is_no_digest() {
         assert_eq!(answered(&hash), hashes(&hash));
     }
 }
+
+/// Numbers of any length passed where a number stands: that of a SIM card, of a telephone, or a whole book in digits.
+#[test]
+fn a_number_is_no_longer_than_numbers_are() {
+    let reading = |value: &str| {
+        format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{value}}}]}}]}}]"#
+        )
+    };
+    for odd in [r#""89314404000012345678""#, r#""+31612345678""#, r#""-1234567890123456789""#, r#""1234567890123456789.5""#] {
+        assert_eq!(Lock::new(Version::V16).answered_here(Side::Station, &reading(odd)), r#"[3,"m",{}]"#, "{odd}");
+    }
+    for number in [r#""123456789012345678""#, r#""12.30000000000000071""#, r#""-99999999.5""#, r#""+12345678""#] {
+        assert_eq!(Lock::new(Version::V16).station_sends(&reading(number)), reading(number));
+    }
+    let event = |value: &str| reading(value).replace("connectorId", "evseId");
+    for odd in ["89314404000012345678", "-1234567890123456789", &format!("1.{}", "0".repeat(39)), &"9".repeat(5000)] {
+        assert_eq!(Lock::new(Version::V201).answered_here(Side::Station, &event(odd)), r#"[3,"m",{}]"#, "{odd}");
+    }
+    for number in ["123456789012345678", "1234567.890123456789012345", "1e300", "-2.5E-10"] {
+        assert_eq!(Lock::new(Version::V201).station_sends(&event(number)), event(number));
+    }
+}

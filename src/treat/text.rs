@@ -9,6 +9,10 @@ use std::borrow::Cow;
 
 /// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
 pub(crate) const SHORTEST_CARD: usize = 8;
+/// The most digits before the point of a number: as many as the biggest integer of 64 bits has for sure. A SIM card's number has one more.
+const MOST_DIGITS: usize = 18;
+/// The longest number in JSON, in characters: programs that print all they have of one need fewer than 30.
+const LONGEST_NUMBER: usize = 40;
 /// The longest message of ISO 15118 that is looked at, in characters: the standard's longest field has 17,000 (OCPP 2.1, `exiResponse`).
 const LONGEST_EXI: usize = 20_000;
 /// What stands where free text was scrubbed.
@@ -35,6 +39,9 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         at
     };
     let whole = past_digits(0);
+    if whole > MOST_DIGITS {
+        return false;
+    }
     if whole > 0 && bytes.len() <= 20 {
         let end = if bytes.get(whole) == Some(&b'.') { past_digits(whole + 1) } else { whole };
         if end == bytes.len() && end != whole + 1 {
@@ -51,7 +58,15 @@ pub(crate) fn is_decimal(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
-    text.len() <= 20 && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
+    // A plus before many digits is a telephone number.
+    let fits = whole.len() <= if bytes[0] == b'+' { SHORTEST_CARD } else { MOST_DIGITS };
+    text.len() <= 20 && fits && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
+}
+
+/// Whether a number in JSON is too big for anything that is counted or measured.
+pub(crate) fn is_huge(number: &str) -> bool {
+    let whole = number.bytes().skip_while(|b| *b == b'-').take_while(u8::is_ascii_digit).count();
+    whole > MOST_DIGITS || number.len() > LONGEST_NUMBER
 }
 
 /// The value of a switch or a number, as configuration keys and variables hold them. At most seven digits: enough for any
