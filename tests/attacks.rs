@@ -420,12 +420,15 @@ fn a_card_in_use_does_not_cross_in_the_subject_of_a_request_for_a_certificate() 
 /// Where a policy lets contracts and their certificates pass, they must really be certificates and messages of ISO 15118.
 #[test]
 fn what_is_only_dressed_as_a_contract_does_not_cross_for_plug_and_charge() {
-    let text = "name = \"pnc\"\n[csms]\npurposes = [\"charge\", \"plug-and-charge\"]\n[station]\npurposes = [\"charge\", \"plug-and-charge\"]\n";
+    let text =
+        "name = \"pnc\"\n[csms]\npurposes = [\"charge\", \"plug-and-charge\"]\n[station]\npurposes = [\"charge\", \"plug-and-charge\"]\n";
     let rules = Arc::new(Rules::compile(text, vec![]).unwrap());
     for version in [Version::V201, Version::V21] {
         let lock = || Lock::with(version, Arc::clone(&rules), Arc::new(keyring(&[0], 0)));
         let install = |exi: &str| {
-            format!(r#"[2,"e","Get15118EVCertificate",{{"iso15118SchemaVersion":"urn:iso:15118:2:2013:MsgDef","action":"Install","exiRequest":"{exi}"}}]"#)
+            format!(
+                r#"[2,"e","Get15118EVCertificate",{{"iso15118SchemaVersion":"urn:iso:15118:2:2013:MsgDef","action":"Install","exiRequest":"{exi}"}}]"#
+            )
         };
         assert_eq!(lock().station_sends(&install("gJgCEA==")), install("gJgCEA=="));
         for exi in [CARD.to_owned(), BASE64.encode("NLTNMC00122045"), BASE64.encode("{\"card\":\"04A2B3C4D5E6F7\"}"), String::new()] {
@@ -459,8 +462,14 @@ fn a_card_in_use_does_not_cross_as_a_long_number() {
     let reversed = u64::from_str_radix("F7E6D5C4B3A204", 16).unwrap();
     for number in [decimal, reversed] {
         for (version, frame) in [
-            (Version::V16, format!(r#"[2,"s","StatusNotification",{{"connectorId":{number},"errorCode":"NoError","status":"Available"}}]"#)),
-            (Version::V16, format!(r#"[2,"s","StatusNotification",{{"connectorId":{number}.0,"errorCode":"NoError","status":"Available"}}]"#)),
+            (
+                Version::V16,
+                format!(r#"[2,"s","StatusNotification",{{"connectorId":{number},"errorCode":"NoError","status":"Available"}}]"#),
+            ),
+            (
+                Version::V16,
+                format!(r#"[2,"s","StatusNotification",{{"connectorId":{number}.0,"errorCode":"NoError","status":"Available"}}]"#),
+            ),
             (
                 Version::V16,
                 format!(
@@ -514,7 +523,9 @@ fn what_people_write_into_names_in_other_spellings_does_not_cross() {
     ] {
         assert!(!Lock::new(Version::V16).station_sends(&boot(odd)).contains("firmwareVersion"), "{odd}");
     }
-    for name in ["SingleSocketCharger", "ConfigurationKeyOfVendor", "20241031-120000", "1.2.3+20241031", "0.9.12", "v5-rc2=beta", "Twin 4XL"] {
+    for name in
+        ["SingleSocketCharger", "ConfigurationKeyOfVendor", "20241031-120000", "1.2.3+20241031", "0.9.12", "v5-rc2=beta", "Twin 4XL"]
+    {
         assert_eq!(Lock::new(Version::V16).station_sends(&boot(name)), boot(name));
     }
     let asked = |value: &str| {

@@ -108,7 +108,7 @@ struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
     /// The next value: its tag of one byte and its content. DER has definite lengths in their shortest form (X.690 §10.1).
-    fn next(&mut self) -> Option<(u8, Der<'a>)> {
+    fn next(&mut self) -> Option<(u8, Self)> {
         let (&[tag, first], rest) = self.0.split_first_chunk()?;
         let (length, rest) = match first {
             0..=0x7f => (usize::from(first), rest),
@@ -128,12 +128,12 @@ impl<'a> Der<'a> {
     }
 
     /// The next value, which has this tag.
-    fn take(&mut self, tag: u8) -> Option<Der<'a>> {
+    fn take(&mut self, tag: u8) -> Option<Self> {
         self.next().filter(|(there, _)| *there == tag).map(|(_, content)| content)
     }
 
     /// The next value if it has this tag; else nothing is taken.
-    fn take_if(&mut self, tag: u8) -> Option<Der<'a>> {
+    fn take_if(&mut self, tag: u8) -> Option<Self> {
         if self.0.first() == Some(&tag) { self.take(tag) } else { None }
     }
 
@@ -316,7 +316,7 @@ N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==
         }
         for length in [&[0x80][..], &[0x81, 5], &[0x82, 0, 5], &[0x84, 0, 0, 0, 5], &[0xff], &[0x83, 0xff, 0xff, 0xff], &[6], &[0x81]] {
             let bytes = [&[SEQUENCE], length, b"12345"].concat();
-            assert!(Der(&bytes).next().is_none() , "{length:?}");
+            assert!(Der(&bytes).next().is_none(), "{length:?}");
         }
         assert!(Der(&[SEQUENCE, 5, 1, 2, 3, 4, 5]).next().is_some());
     }

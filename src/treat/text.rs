@@ -162,9 +162,7 @@ pub(crate) fn is_exi(text: &str) -> bool {
 
 /// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number. What is text when it is decoded is none.
 pub(crate) fn is_digest(text: &str) -> bool {
-    (32..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
-        && !is_encoded_text(text)
+    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b)) && !is_encoded_text(text)
 }
 
 /// Whether a text is another one in base64 or hexadecimal: twelve characters at least, since a shorter word of a technical name may happen to be

@@ -244,7 +244,8 @@ fn every_bound_has_a_test_that_crosses_it() {
     }
     let mut named: Vec<&str> = rows.iter().map(|row| row[1]).collect();
     let sections = ["limits.", "frames.", "stations."];
-    let mut bounds: Vec<&str> = sluis::config::file::KEYS.iter().copied().filter(|key| sections.iter().any(|of| key.starts_with(of))).collect();
+    let mut bounds: Vec<&str> =
+        sluis::config::file::KEYS.iter().copied().filter(|key| sections.iter().any(|of| key.starts_with(of))).collect();
     bounds.retain(|key| !NO_BOUNDS.contains(key));
     named.sort_unstable();
     bounds.sort_unstable();

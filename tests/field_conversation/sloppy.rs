@@ -202,7 +202,8 @@ fn field_10_a_start_whose_answer_could_not_be_read_is_sent_again_and_billed_once
 #[test]
 fn field_10_a_stop_whose_answer_could_not_be_read_has_not_ended_its_transaction() {
     let mut lock = Lock::new(Version::V16);
-    let stop = |id: u32| format!(r#"[2,"{id}","StopTransaction",{{"transactionId":{id},"meterStop":900,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
+    let stop =
+        |id: u32| format!(r#"[2,"{id}","StopTransaction",{{"transactionId":{id},"meterStop":900,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
     // The ninth end that is acknowledged lets the first transaction go; these are not.
     for id in 0..20 {
         lock.station_sends(&stop(id));

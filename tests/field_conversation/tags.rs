@@ -83,7 +83,8 @@ fn field_15_what_comes_back_has_room_in_its_field() {
     // Where there is room, it is spelt as it was.
     let mut lock = Lock::new(Version::V201);
     let authorize = |tag: &str| format!(r#"[2,"1","Authorize",{{"idToken":{{"idToken":"{tag}","type":"ISO14443"}}}}]"#);
-    let order = |tag: &str| format!(r#"[2,"r","RequestStartTransaction",{{"remoteStartId":1,"idToken":{{"idToken":"{tag}","type":"ISO14443"}}}}]"#);
+    let order =
+        |tag: &str| format!(r#"[2,"r","RequestStartTransaction",{{"remoteStartId":1,"idToken":{{"idToken":"{tag}","type":"ISO14443"}}}}]"#);
     let code = lock.station_sends(&authorize(SPELT)).split("\"idToken\":\"").nth(1).unwrap()[..20].to_owned();
     assert_eq!(lock.csms_sends(&order(&code)), order(SPELT));
 }
@@ -99,7 +100,8 @@ fn field_15_what_has_no_room_in_any_spelling_stays_out() {
     let order = format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{code}"}}]"#);
     assert_eq!(lock.answered_here(Side::Csms, &order), r#"[3,"r",{"status":"Rejected"}]"#);
     lock.station_sends(&authorize("04A2B3C4"));
-    let (sent, step) = lock.pass(Side::Csms, format!(r#"[3,"1",{{"idTagInfo":{{"parentIdTag":"{code}","status":"Accepted"}}}}]"#).as_bytes());
+    let (sent, step) =
+        lock.pass(Side::Csms, format!(r#"[3,"1",{{"idTagInfo":{{"parentIdTag":"{code}","status":"Accepted"}}}}]"#).as_bytes());
     assert_eq!(sent, [(Side::Station, r#"[3,"1",{"idTagInfo":{"status":"Accepted"}}]"#.to_owned())]);
     assert_eq!(step.seen.unwrap().outcome, Outcome::Treated, "nobody guessed anything");
     // Of a list, only what this station has room for.

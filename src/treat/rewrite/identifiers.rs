@@ -103,7 +103,8 @@ impl Rewriter<'_, '_> {
         };
         // Why exposed: the station's own socket is one of the two places for clear identifiers (I3).
         let fits = |text: &str| text.chars().count() <= max as usize;
-        let short = if fits(original.expose()) { None } else { self.shorter(&code, original.expose()).filter(|short| fits(short.expose())) };
+        let short =
+            if fits(original.expose()) { None } else { self.shorter(&code, original.expose()).filter(|short| fits(short.expose())) };
         // In no spelling: only a station that has itself just written it so has shown that it has room for it.
         if short.is_none() && !own && !fits(original.expose()) {
             return Withheld;

@@ -73,7 +73,9 @@ impl Rewriter<'_, '_> {
                 Text::Decimal => text::is_setting(content.trim()),
                 Text::Word(list) => words(&|word| list.has(word)),
                 // A list of numbers is no card in groups, but one of hexadecimal digits may be.
-                Text::Name { .. } if words(&is_plain_name) && (is_plain_name(content) || !content.bytes().any(|b| b.is_ascii_alphabetic())) => {
+                Text::Name { .. }
+                    if words(&is_plain_name) && (is_plain_name(content) || !content.bytes().any(|b| b.is_ascii_alphabetic())) =>
+                {
                     return self.keep_given(span);
                 }
                 Text::Name { .. } => false,

@@ -1,7 +1,7 @@
 //! One string: kept, scrubbed, coded or withheld, by what the plan says it is.
 
-use super::{LONG_NUMBER, Rewriter};
 use super::identifiers::MAX_SIGHTINGS;
+use super::{LONG_NUMBER, Rewriter};
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::policy::Text;
 use crate::treat::Verdict::{self, Kept, Withheld};
