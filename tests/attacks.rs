@@ -454,50 +454,63 @@ fn what_is_only_dressed_as_a_contract_does_not_cross_for_plug_and_charge() {
     }
 }
 
-/// A card in use in decimal, as some readers print it, crossed where a number stands: the tripwire looks at texts only, and took one with a point
+/// A card in use in decimal, as some readers print it, crossed as what a meter shows: the tripwire looks at texts only, and took one with a point
 /// for a reading.
 #[test]
-fn a_card_in_use_does_not_cross_as_a_long_number() {
+fn a_card_in_use_does_not_cross_as_a_reading() {
     let decimal = u64::from_str_radix(CARD, 16).unwrap();
     let reversed = u64::from_str_radix("F7E6D5C4B3A204", 16).unwrap();
+    let frame = |version: Version, value: &str| {
+        let connector = if version == Version::V16 { "connectorId" } else { "evseId" };
+        format!(
+            r#"[2,"m","MeterValues",{{"{connector}":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{value}}}]}}]}}]"#
+        )
+    };
     for number in [decimal, reversed] {
-        for (version, frame) in [
-            (
-                Version::V16,
-                format!(r#"[2,"s","StatusNotification",{{"connectorId":{number},"errorCode":"NoError","status":"Available"}}]"#),
-            ),
-            (
-                Version::V16,
-                format!(r#"[2,"s","StatusNotification",{{"connectorId":{number}.0,"errorCode":"NoError","status":"Available"}}]"#),
-            ),
-            (
-                Version::V16,
-                format!(
-                    r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{number}.0"}}]}}]}}]"#
-                ),
-            ),
-            (
-                Version::V201,
-                format!(
-                    r#"[2,"m","MeterValues",{{"evseId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{number}}}]}}]}}]"#
-                ),
-            ),
+        for (version, value) in [
+            (Version::V16, format!("\"{number}\"")),
+            (Version::V16, format!("\"{number}.0\"")),
+            (Version::V201, number.to_string()),
+            (Version::V21, format!("{number}.00")),
         ] {
+            let mut lock = Lock::new(version);
+            assert_eq!(lock.station_sends(&frame(version, &value)), frame(version, &value), "nobody can know");
             let mut lock = Lock::new(version);
             let authorize = match version {
                 Version::V16 => format!(r#"[2,"a","Authorize",{{"idTag":"{CARD}"}}]"#),
                 _ => format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{CARD}","type":"ISO14443"}}}}]"#),
             };
             lock.station_sends(&authorize);
-            let (sent, _) = lock.pass(Side::Station, frame.as_bytes());
+            let (sent, _) = lock.pass(Side::Station, frame(version, &value).as_bytes());
             assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(&number.to_string())), "{sent:?}");
         }
     }
     // What a big meter shows passes.
     let mut lock = Lock::new(Version::V16);
     lock.station_authorizes(CARD);
-    let reading = r#"[2,"m","MeterValues",{"connectorId":1,"meterValue":[{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{"value":"123456789012.345"}]}]}]"#;
-    assert_eq!(lock.station_sends(reading), reading);
+    let reading = frame(Version::V16, "\"123456789012.345\"");
+    assert_eq!(lock.station_sends(&reading), reading);
+}
+
+/// A number that the central system chose comes back in the same way whether it is the decimal of a card in use or of none.
+#[test]
+fn numbers_that_come_back_do_not_tell_which_guess_is_a_card_in_use() {
+    let guess = u64::from_str_radix(CARD, 16).unwrap();
+    let told = |in_use: bool| {
+        let mut lock = Lock::new(Version::V16);
+        if in_use {
+            lock.station_authorizes(CARD);
+        }
+        lock.station_sends(
+            r#"[2,"1","StartTransaction",{"connectorId":1,"idTag":"11223344","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}]"#,
+        );
+        lock.csms_sends(&format!(r#"[3,"1",{{"transactionId":{guess},"idTagInfo":{{"status":"Accepted"}}}}]"#));
+        lock.station_sends(&format!(
+            r#"[2,"2","StopTransaction",{{"transactionId":{guess},"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#
+        ))
+    };
+    assert_eq!(told(true), told(false));
+    assert!(told(true).contains(&guess.to_string()));
 }
 
 /// In technical names: telephone numbers in groups of three, and texts in base64. In lists: a card in pairs with commas between.

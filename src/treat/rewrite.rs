@@ -213,13 +213,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             }
         };
         let span = self.cursor.skip()?;
-        if fits && shape == Shape::Number && span.len() >= LONG_NUMBER && self.up() && !context.rules.allow_all {
-            // A card in use is printed so; and no meter shows as much as the number of a SIM card.
-            let number = &self.cursor.text()[span];
-            if text::is_huge(number) || self.memory.watch.knows(number) {
-                self.tally.withheld += 1;
-                return Ok(Withheld);
-            }
+        // Nothing that is counted or measured is as much as the number of a SIM card. Whether it is a card in use is not asked: the central system
+        // may have chosen the number, and what comes back must not tell it (I5).
+        let huge = || span.len() >= LONG_NUMBER && text::is_huge(&self.cursor.text()[span.clone()]);
+        if fits && shape == Shape::Number && self.up() && !context.rules.allow_all && huge() {
+            self.tally.withheld += 1;
+            return Ok(Withheld);
         }
         Ok(if fits { Kept } else { Withheld })
     }
@@ -362,12 +361,22 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         Ok(Kept)
     }
 
+    /// Whether a reading is the number of a card in use, as some readers print it.
+    fn is_card_in_decimal(&self, span: &Range<usize>) -> bool {
+        span.len() >= LONG_NUMBER && self.memory.watch.knows(self.cursor.text()[span.clone()].trim_matches('"'))
+    }
+
     /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.
     fn field(&mut self, field: &'a Field, before: &Mark, gap: Option<Range<usize>>) -> Result<Verdict, Unreadable> {
         self.cursor.space();
         let start = self.cursor.at();
         let mut verdict = self.value(field.node)?;
         let span = start..self.cursor.at();
+        // What a meter shows is nothing that the central system could have chosen.
+        if field.role == Role::Value && verdict == Kept && self.up() && self.is_card_in_decimal(&span) {
+            self.tally.withheld += 1;
+            verdict = Withheld;
+        }
         if field.role != Role::None {
             verdict = self.play(field.role, &span, verdict);
         }

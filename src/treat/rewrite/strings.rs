@@ -1,7 +1,7 @@
 //! One string: kept, scrubbed, coded or withheld, by what the plan says it is.
 
+use super::Rewriter;
 use super::identifiers::MAX_SIGHTINGS;
-use super::{LONG_NUMBER, Rewriter};
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::policy::Text;
 use crate::treat::Verdict::{self, Kept, Withheld};
@@ -26,7 +26,6 @@ impl Rewriter<'_, '_> {
         let keep = |crosses: bool| if crosses { Kept } else { Withheld };
         match text {
             Text::Plain | Text::Vendor | Text::VendorMessage => Kept,
-            Text::Decimal if content.len() >= LONG_NUMBER && self.memory.watch.knows(content) => Withheld,
             Text::Decimal => keep(text::is_decimal(content.trim())),
             Text::QuotedNumber => keep(text::is_decimal(content) && content.len() < 10),
             Text::Time => keep(text::time(content).is_some()),
