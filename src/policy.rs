@@ -119,7 +119,10 @@ pub(crate) enum Text {
     QuotedNumber,
     Time,
     Word(Arc<Words>),
-    Token,
+    /// The identifier of a driver; `max`: the most characters that the station's field has room for.
+    Token {
+        max: u32,
+    },
     Ref,
     /// A technical name. `given`: the central system may have chosen it, and the station only says it again.
     Name {
@@ -132,7 +135,12 @@ pub(crate) enum Text {
     },
     Scrub,
     Language,
-    Pem,
+    /// Certificates in PEM.
+    Certificates,
+    /// A request for a certificate in PEM.
+    CertificateRequest,
+    /// A message of ISO 15118, in base64.
+    Exi,
     Hash,
     /// Replaced by a stable one-way code of at most so many characters.
     Code {

@@ -2,6 +2,7 @@
 //! treated is spliced, and untouched bytes stay as they were. (hot)
 
 mod asked;
+mod certificate;
 mod error;
 pub(crate) mod meter;
 mod rewrite;

@@ -2,9 +2,13 @@
 
 mod common;
 
-use common::Lock;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use common::{Lock, keyring};
 use sluis::ocpp::{Side, Version};
+use sluis::policy::Rules;
 use sluis::session::Outcome;
+use std::sync::Arc;
 
 const CARD: &str = "04A2B3C4D5E6F7";
 
@@ -340,5 +344,263 @@ fn a_card_with_a_single_e_is_no_number() {
             r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":"{number}"}}]}}]}}]"#
         );
         assert_eq!(Lock::new(Version::V16).station_sends(&reading), reading);
+    }
+}
+
+/// What `openssl req` makes, and the certificate for it.
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+    MIHiMIGKAgEAMCgxFDASBgNVBAoMC0V4YW1wbGUgQ1BPMRAwDgYDVQQDDAdTTi0w\n\
+    MDQyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjZ5qV09lNbXX1/QX5pt/L8ZC\n\
+    BQgoKKw6ZpVc89K1QjWpC8+vEZWBpJy1jbf1IvwPrvL8DTB4DWwR/SDVeBrKSaAA\n\
+    MAoGCCqGSM49BAMCA0cAMEQCIHzfNBDbht5qnvGn9adYSq6+w8Y8SaKlgGJ75qfB\n\
+    N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==\n\
+    -----END CERTIFICATE REQUEST-----";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBpDCCAUugAwIBAgIULc7SrCVSiCi8DGsF0sjigIYWnigwCgYIKoZIzj0EAwIw\n\
+    KDEUMBIGA1UECgwLRXhhbXBsZSBDUE8xEDAOBgNVBAMMB1NOLTAwNDIwHhcNMjYx\n\
+    MTI4MTIwMDM3WhcNMzYxMTI1MTIwMDM3WjAoMRQwEgYDVQQKDAtFeGFtcGxlIENQ\n\
+    TzEQMA4GA1UEAwwHU04tMDA0MjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI2e\n\
+    aldPZTW119f0F+abfy/GQgUIKCisOmaVXPPStUI1qQvPrxGVgaSctY239SL8D67y\n\
+    /A0weA1sEf0g1XgaykmjUzBRMB0GA1UdDgQWBBTlyo+Dby5XaqyayAp+sGITYeAT\n\
+    KDAfBgNVHSMEGDAWgBTlyo+Dby5XaqyayAp+sGITYeATKDAPBgNVHRMBAf8EBTAD\n\
+    AQH/MAoGCCqGSM49BAMCA0cAMEQCIGP8M5b4ry6c2ppMU0YBPnpRMYIFLlapRfoG\n\
+    kf844WSKAiB1hdVijx81A2pE8kg5UjOFcPQUhC+Edfz6OQ6NrVFQ0A==\n\
+    -----END CERTIFICATE-----";
+
+/// Base64 between the lines of a PEM crossed whatever it was: a name, a list of cards, a photograph.
+#[test]
+fn what_is_only_dressed_as_a_request_for_a_certificate_does_not_cross() {
+    let ask = |pem: &str| format!(r#"[2,"c","SignCertificate",{}]"#, serde_json::json!({"csr": pem}));
+    let dressed = |text: &str| format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", BASE64.encode(text));
+    for version in Version::ALL {
+        assert_eq!(Lock::new(version).station_sends(&ask(REQUEST)), ask(REQUEST));
+        for pem in [
+            dressed("CN=Jan de Vries, jan@example.org, NLTNMC00122045"),
+            dressed("\u{30}\u{8}NLTNMC00"),
+            REQUEST.replace("CERTIFICATE REQUEST", "NLTNMC00122045"),
+            CERTIFICATE.to_owned(),
+            CERTIFICATE.replace("CERTIFICATE", "CERTIFICATE REQUEST"),
+            format!("{REQUEST}\n{REQUEST}"),
+            REQUEST.replace("MIHi", "MIHj"),
+            BASE64.encode(CARD),
+            CARD.to_owned(),
+        ] {
+            assert_eq!(Lock::new(version).answered_here(Side::Station, &ask(&pem)), r#"[3,"c",{"status":"Rejected"}]"#, "{pem}");
+        }
+    }
+}
+
+/// The subject of a request is the station's to write; a card that is in use here is told there as anywhere else, however it is spelt.
+#[test]
+fn a_card_in_use_does_not_cross_in_the_subject_of_a_request_for_a_certificate() {
+    for (card, spelt, dns) in [
+        (CARD, "04A2B3C4D5E6F7", "x"),
+        (CARD, "04:a2:b3:c4:d5:e6:f7", "x"),
+        (CARD, "SN-04A2B3C4D5E6F7-1", "x"),
+        (CARD, "BKKzxNXm9w", "x"),
+        (CARD, "x", "04a2b3c4d5e6f7.example"),
+        ("8A3F21C7", "8A3F21C7", "x"),
+        ("8A3F21C7", "8a-3f-21-c7", "x"),
+        ("8A3F21C7", "x", "cs-8a3f21c7.example"),
+    ] {
+        let mut subject = rcgen::CertificateParams::new(vec![dns.to_owned()]).unwrap();
+        subject.distinguished_name = rcgen::DistinguishedName::new();
+        subject.distinguished_name.push(rcgen::DnType::CommonName, spelt);
+        let pem = subject.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let ask = format!(r#"[2,"c","SignCertificate",{}]"#, serde_json::json!({"csr": pem}));
+        let mut lock = Lock::new(Version::V16);
+        assert_eq!(lock.station_sends(&ask), ask, "any other station's serial number looks like that");
+        lock.csms_sends(r#"[3,"c",{"status":"Accepted"}]"#);
+        lock.station_authorizes(card);
+        let (sent, _) = lock.pass(Side::Station, ask.as_bytes());
+        assert!(sent.iter().all(|(side, _)| *side == Side::Station), "{spelt} {dns}");
+    }
+}
+
+/// Where a policy lets contracts and their certificates pass, they must really be certificates and messages of ISO 15118.
+#[test]
+fn what_is_only_dressed_as_a_contract_does_not_cross_for_plug_and_charge() {
+    let text =
+        "name = \"pnc\"\n[csms]\npurposes = [\"charge\", \"plug-and-charge\"]\n[station]\npurposes = [\"charge\", \"plug-and-charge\"]\n";
+    let rules = Arc::new(Rules::compile(text, vec![]).unwrap());
+    for version in [Version::V201, Version::V21] {
+        let lock = || Lock::with(version, Arc::clone(&rules), Arc::new(keyring(&[0], 0)));
+        let install = |exi: &str| {
+            format!(
+                r#"[2,"e","Get15118EVCertificate",{{"iso15118SchemaVersion":"urn:iso:15118:2:2013:MsgDef","action":"Install","exiRequest":"{exi}"}}]"#
+            )
+        };
+        assert_eq!(lock().station_sends(&install("gJgCEA==")), install("gJgCEA=="));
+        for exi in [CARD.to_owned(), BASE64.encode("NLTNMC00122045"), BASE64.encode("{\"card\":\"04A2B3C4D5E6F7\"}"), String::new()] {
+            let answer = lock().answered_here(Side::Station, &install(&exi));
+            assert_eq!(answer, r#"[3,"e",{"status":"Failed","exiResponse":""}]"#, "{exi}");
+        }
+        let authorize = |pem: &str| {
+            let token = r#"{"idToken":"NLTNMC00122045","type":"eMAID"}"#;
+            format!(r#"[2,"a","Authorize",{{"idToken":{token},"certificate":{}}}]"#, serde_json::json!(pem))
+        };
+        // A contract's certificate names the contract: the purpose lets that pass.
+        let mut contract = rcgen::CertificateParams::default();
+        contract.distinguished_name.push(rcgen::DnType::CommonName, "NLTNMC00122045");
+        let contract = contract.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+        for chain in [contract.clone(), contract.repeat(3), CERTIFICATE.to_owned()] {
+            let seen = lock().station_sends(&authorize(&chain));
+            assert!(seen.contains(&serde_json::json!(chain).to_string()) && seen.matches("NLTNMC").count() == 0, "{seen}");
+        }
+        for pem in [REQUEST.to_owned(), CARD.to_owned(), CERTIFICATE.replace("MIIB", "MIIC"), format!("{CERTIFICATE}\nJan")] {
+            let seen = lock().station_sends(&authorize(&pem));
+            assert!(!seen.contains("certificate"), "{seen}");
+        }
+    }
+}
+
+/// A card in use in decimal, as some readers print it, crossed as what a meter shows: the tripwire looks at texts only, and took one with a point
+/// for a reading.
+#[test]
+fn a_card_in_use_does_not_cross_as_a_reading() {
+    let decimal = u64::from_str_radix(CARD, 16).unwrap();
+    let reversed = u64::from_str_radix("F7E6D5C4B3A204", 16).unwrap();
+    let frame = |version: Version, value: &str| {
+        let connector = if version == Version::V16 { "connectorId" } else { "evseId" };
+        format!(
+            r#"[2,"m","MeterValues",{{"{connector}":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{value}}}]}}]}}]"#
+        )
+    };
+    for number in [decimal, reversed] {
+        for (version, value) in [
+            (Version::V16, format!("\"{number}\"")),
+            (Version::V16, format!("\"{number}.0\"")),
+            (Version::V201, number.to_string()),
+            (Version::V21, format!("{number}.00")),
+        ] {
+            let mut lock = Lock::new(version);
+            assert_eq!(lock.station_sends(&frame(version, &value)), frame(version, &value), "nobody can know");
+            let mut lock = Lock::new(version);
+            let authorize = match version {
+                Version::V16 => format!(r#"[2,"a","Authorize",{{"idTag":"{CARD}"}}]"#),
+                _ => format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{CARD}","type":"ISO14443"}}}}]"#),
+            };
+            lock.station_sends(&authorize);
+            let (sent, _) = lock.pass(Side::Station, frame(version, &value).as_bytes());
+            assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(&number.to_string())), "{sent:?}");
+        }
+    }
+    // What a big meter shows passes.
+    let mut lock = Lock::new(Version::V16);
+    lock.station_authorizes(CARD);
+    let reading = frame(Version::V16, "\"123456789012.345\"");
+    assert_eq!(lock.station_sends(&reading), reading);
+}
+
+/// A number that the central system chose comes back in the same way whether it is the decimal of a card in use or of none.
+#[test]
+fn numbers_that_come_back_do_not_tell_which_guess_is_a_card_in_use() {
+    let guess = u64::from_str_radix(CARD, 16).unwrap();
+    let told = |in_use: bool| {
+        let mut lock = Lock::new(Version::V16);
+        if in_use {
+            lock.station_authorizes(CARD);
+        }
+        lock.station_sends(
+            r#"[2,"1","StartTransaction",{"connectorId":1,"idTag":"11223344","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}]"#,
+        );
+        lock.csms_sends(&format!(r#"[3,"1",{{"transactionId":{guess},"idTagInfo":{{"status":"Accepted"}}}}]"#));
+        lock.station_sends(&format!(
+            r#"[2,"2","StopTransaction",{{"transactionId":{guess},"meterStop":9,"timestamp":"2026-11-24T11:00:00Z"}}]"#
+        ))
+    };
+    assert_eq!(told(true), told(false));
+    assert!(told(true).contains(&guess.to_string()));
+}
+
+/// In technical names: telephone numbers in groups of three, and texts in base64. In lists: a card in pairs with commas between.
+#[test]
+fn what_people_write_into_names_in_other_spellings_does_not_cross() {
+    let boot = |model: &str| {
+        let payload = serde_json::json!({"chargePointVendor": "V", "chargePointModel": "M", "firmwareVersion": model});
+        format!(r#"[2,"b","BootNotification",{payload}]"#)
+    };
+    for odd in [
+        "+31 612 345 678",
+        "0612 345 678",
+        "06 123 456 78",
+        "(06) 123-456-78",
+        "+49 (0)151/234567-8",
+        "jan.devries(at)example.org",
+        "BKKzxNXm9w==",
+        "MDRBMkIzQzRENUU2Rjc=",
+        "MDRBMkIzQzRENUU2Rjc",
+        "V2lsbGVtaWpuIHZhbiBadXlsZWtvbQ",
+        "fw V2lsbGVtaWpuIHZhbiBadXlsZWtvbQ",
+        "57696c6c656d696a6e2076616e",
+    ] {
+        assert!(!Lock::new(Version::V16).station_sends(&boot(odd)).contains("firmwareVersion"), "{odd}");
+    }
+    for name in
+        ["SingleSocketCharger", "ConfigurationKeyOfVendor", "20241031-120000", "1.2.3+20241031", "0.9.12", "v5-rc2=beta", "Twin 4XL"]
+    {
+        assert_eq!(Lock::new(Version::V16).station_sends(&boot(name)), boot(name));
+    }
+    let asked = |value: &str| {
+        let mut lock = Lock::new(Version::V16);
+        lock.csms_sends(r#"[2,"g","GetConfiguration",{"key":["ConnectorPhaseRotation"]}]"#);
+        lock.station_sends(&format!(
+            r#"[3,"g",{{"configurationKey":[{{"key":"ConnectorPhaseRotation","readonly":false,"value":"{value}"}}]}}]"#
+        ))
+    };
+    for odd in ["04A2,B3C4,D5E6,F7", "04,A2,B3,C4", "NL,TNM,C00122045"] {
+        assert!(!asked(odd).contains("value"), "{odd}");
+    }
+    for list in ["0.RST,1.RST,2.RTS", "Unknown", "16,32,48,64", "RST, STR"] {
+        assert!(asked(list).contains(list), "{list}");
+    }
+}
+
+/// A text in base64 of the length of a digest passed as one.
+#[test]
+fn a_text_is_no_digest() {
+    let hashes = |hash: &str| {
+        format!(
+            r#"[3,"g",{{"status":"Accepted","certificateHashDataChain":[{{"certificateType":"CSMSRootCertificate","certificateHashData":{{"hashAlgorithm":"SHA256","issuerNameHash":"{hash}","issuerKeyHash":"{hash}","serialNumber":"1"}}}}]}}]"#
+        )
+    };
+    let answered = |hash: &str| {
+        let mut lock = Lock::new(Version::V201);
+        lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{}]"#);
+        lock.station_sends(&hashes(hash))
+    };
+    for text in ["Willemijn van Zuylekom 04A2", "04A2B3C4D5E6F7 NLTNMC00122045 jan@example.org"] {
+        let hex: String = text.bytes().map(|b| format!("{b:02x}")).collect();
+        for hash in [BASE64.encode(text), BASE64.encode(text).replace('=', ""), hex] {
+            assert!(!answered(&hash).contains(&hash), "{hash}");
+        }
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"x");
+    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
+    for hash in [hex.to_lowercase(), hex, BASE64.encode(digest)] {
+        assert_eq!(answered(&hash), hashes(&hash));
+    }
+}
+
+/// Numbers of any length passed where a number stands: that of a SIM card, of a telephone, or a whole book in digits.
+#[test]
+fn a_number_is_no_longer_than_numbers_are() {
+    let reading = |value: &str| {
+        format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{value}}}]}}]}}]"#
+        )
+    };
+    for odd in [r#""89314404000012345678""#, r#""+31612345678""#, r#""-1234567890123456789""#, r#""1234567890123456789.5""#] {
+        assert_eq!(Lock::new(Version::V16).answered_here(Side::Station, &reading(odd)), r#"[3,"m",{}]"#, "{odd}");
+    }
+    for number in [r#""123456789012345678""#, r#""12.30000000000000071""#, r#""-99999999.5""#, r#""+12345678""#] {
+        assert_eq!(Lock::new(Version::V16).station_sends(&reading(number)), reading(number));
+    }
+    let event = |value: &str| reading(value).replace("connectorId", "evseId");
+    for odd in ["89314404000012345678", "-1234567890123456789", &format!("1.{}", "0".repeat(39)), &"9".repeat(5000)] {
+        assert_eq!(Lock::new(Version::V201).answered_here(Side::Station, &event(odd)), r#"[3,"m",{}]"#, "{odd}");
+    }
+    for number in ["123456789012345678", "1234567.890123456789012345", "1e300", "-2.5E-10"] {
+        assert_eq!(Lock::new(Version::V201).station_sends(&event(number)), event(number));
     }
 }

@@ -215,7 +215,7 @@ impl Builder<'_> {
         }
         let planted = match (filling, spec.is.as_str()) {
             (Filling::Named(_), _) => None,
-            (Filling::Credible, "text" | "vendor-data" | "serial" | "secret") | (Filling::Canaries, _) => self.plant(name, &spec.is, room),
+            (Filling::Credible, "text" | "vendor-data" | "serial" | "secret") | (Filling::Canaries, _) => self.plant(&spec.is, room),
             (Filling::Guesses, "vendor-data") => {
                 self.canary(canary::TOKENS, room).map(|card| Value::from(json!({"card": card}).to_string()))
             }
@@ -225,10 +225,8 @@ impl Builder<'_> {
     }
 
     /// A canary as it would stand in a value of this kind; `None` if there is no room for one.
-    fn plant(&mut self, name: &str, is: &str, room: usize) -> Option<Value> {
+    fn plant(&mut self, is: &str, room: usize) -> Option<Value> {
         let classes = match is {
-            // The request for a certificate of its own is opaque and needed; what a station writes into it, nobody can tell (docs/attack.md).
-            "pem" if name == "csr" => return None,
             "text" | "vendor-data" | "secret" => canary::ALL,
             // What the central system may have chosen itself is told only from cards and contracts (docs/catalogue.md).
             "given" | "label" => &[canary::Class::Card, canary::Class::Contract],
@@ -245,14 +243,36 @@ impl Builder<'_> {
             },
             "vendor-data" => json!({"card": canary, "list": [{"id": canary}]}).to_string(),
             "url" if room >= canary.len() + 20 => format!("https://h.example/{canary}"),
-            "pem" if room >= 120 => {
-                format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----", STANDARD.encode(format!("CN={canary}, O=Contract")))
+            "pem" | "csr" if room >= 140 => {
+                let label = if is == "csr" { "CERTIFICATE REQUEST" } else { "CERTIFICATE" };
+                format!("-----BEGIN {label}-----\n{}\n-----END {label}-----", STANDARD.encode(format!("CN={canary}, O=Contract")))
             }
+            "exi" => STANDARD.encode(format!("{{\"eMAID\":\"{canary}\"}}")),
             _ => canary,
         };
         (text.chars().count() <= room).then(|| Value::from(text))
     }
 }
+
+/// A request for a certificate and a certificate, as `openssl` makes them, without anybody's name.
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+    MIHiMIGKAgEAMCgxFDASBgNVBAoMC0V4YW1wbGUgQ1BPMRAwDgYDVQQDDAdTTi0w\n\
+    MDQyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjZ5qV09lNbXX1/QX5pt/L8ZC\n\
+    BQgoKKw6ZpVc89K1QjWpC8+vEZWBpJy1jbf1IvwPrvL8DTB4DWwR/SDVeBrKSaAA\n\
+    MAoGCCqGSM49BAMCA0cAMEQCIHzfNBDbht5qnvGn9adYSq6+w8Y8SaKlgGJ75qfB\n\
+    N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==\n\
+    -----END CERTIFICATE REQUEST-----";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBpDCCAUugAwIBAgIULc7SrCVSiCi8DGsF0sjigIYWnigwCgYIKoZIzj0EAwIw\n\
+    KDEUMBIGA1UECgwLRXhhbXBsZSBDUE8xEDAOBgNVBAMMB1NOLTAwNDIwHhcNMjYx\n\
+    MTI4MTIwMDM3WhcNMzYxMTI1MTIwMDM3WjAoMRQwEgYDVQQKDAtFeGFtcGxlIENQ\n\
+    TzEQMA4GA1UEAwwHU04tMDA0MjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI2e\n\
+    aldPZTW119f0F+abfy/GQgUIKCisOmaVXPPStUI1qQvPrxGVgaSctY239SL8D67y\n\
+    /A0weA1sEf0g1XgaykmjUzBRMB0GA1UdDgQWBBTlyo+Dby5XaqyayAp+sGITYeAT\n\
+    KDAfBgNVHSMEGDAWgBTlyo+Dby5XaqyayAp+sGITYeATKDAPBgNVHRMBAf8EBTAD\n\
+    AQH/MAoGCCqGSM49BAMCA0cAMEQCIGP8M5b4ry6c2ppMU0YBPnpRMYIFLlapRfoG\n\
+    kf844WSKAiB1hdVijx81A2pE8kg5UjOFcPQUhC+Edfz6OQ6NrVFQ0A==\n\
+    -----END CERTIFICATE-----";
 
 /// A harmless word for a place that the standard leaves open.
 fn plain(name: &str, is: &str) -> &'static str {
@@ -270,7 +290,9 @@ fn plain(name: &str, is: &str) -> &'static str {
         (_, "language") => "nl",
         (_, "url") => "https://example.org/x",
         (_, "hash") => "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1",
-        (_, "pem") => "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIBATAKBggqhkjOPQQDAjAVMRMw\n-----END CERTIFICATE-----",
+        (_, "pem") => CERTIFICATE,
+        (_, "csr") => REQUEST,
+        (_, "exi") => "gJgCEA==",
         _ => "abc",
     }
 }

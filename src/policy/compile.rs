@@ -126,12 +126,12 @@ fn variable_rule(spec: &VariableSpec, up: Purposes, down: Purposes) -> VariableR
     let max = spec.max.unwrap_or(NAME);
     let text = match spec.is.as_str() {
         "time" => Text::Time,
-        "token" => Text::Token,
+        "token" => Text::Token { max: u32::MAX },
         "text" => Text::Scrub,
         "url" | "serial" | "opaque" => Text::Plain,
         "ref" => Text::Ref,
         "hash" => Text::Hash,
-        "pem" => Text::Pem,
+        "pem" => Text::Certificates,
         "boolean" | "integer" | "number" | "decimal" => Text::Decimal,
         "enum-list" => {
             spec.values.as_ref().map_or(Text::Name { max: 2500, given: true }, |v| Text::Word(v.iter().cloned().collect::<Words>().into()))
@@ -283,7 +283,7 @@ impl Builder<'_> {
             ("integer", _) => Node::Integer,
             ("number", _) => Node::Number,
             ("any", _) => Node::Any,
-            ("token", _) => Node::Text(Text::Token),
+            ("token", _) => Node::Text(Text::Token { max: spec.max.unwrap_or(u32::MAX) }),
             ("ref" | "hash", false) => Node::Text(Text::Ref),
             ("vendor", _) => Node::Text(Text::Vendor),
             ("vendor-message", _) => Node::Text(Text::VendorMessage),
@@ -301,7 +301,9 @@ impl Builder<'_> {
             ("ref", true) => Node::Text(Text::Ref),
             ("text", true) => Node::Text(Text::Scrub),
             ("language", true) => Node::Text(Text::Language),
-            ("pem", true) => Node::Text(Text::Pem),
+            ("pem", true) => Node::Text(Text::Certificates),
+            ("csr", true) => Node::Text(Text::CertificateRequest),
+            ("exi", true) => Node::Text(Text::Exi),
             ("hash", true) => Node::Text(Text::Hash),
             ("serial" | "opaque" | "url", true) => Node::Text(Text::Plain),
             ("component", true) => Node::Text(Text::Component),

@@ -169,7 +169,7 @@ fn words(spec: &FieldSpec, decision: Decision, to: Side, enabled: Purposes) -> (
         ("component" | "variable" | "key", true) => "passes if the standard has it",
         ("variable-value" | "key-value", _) => "as the table of variables says",
         ("vendor" | "vendor-message" | "vendor-data", _) => "passes for known vendor messages",
-        ("enum" | "time" | "decimal" | "language" | "pem", true) => "passes if it is what it should be",
+        ("enum" | "time" | "decimal" | "language" | "pem" | "csr" | "exi", true) => "passes if it is what it should be",
         _ => "passes",
     };
     let why = spec.purposes.as_ref().map_or(String::new(), |p| list(&needed(p, enabled)));

@@ -3,11 +3,11 @@
 use super::Session;
 use super::calls::{Match, Pending};
 use super::step::{Outcome, Step};
-use super::turn::{Turn, error_frame, result_frame};
+use super::turn::{Turn, error_frame};
 use crate::ocpp::json::{Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::Plan;
-use crate::treat::{self, Context, Fact, Metered, Tally, Verdict};
+use crate::treat::{self, Context, Fact, Metered, Outgoing, Tally, Verdict};
 use std::sync::Arc;
 
 impl Session {
@@ -55,7 +55,7 @@ impl Session {
         let outgoing = match treated {
             Err(_) => {
                 step.seen = Some(turn.seen(pending.action, Outcome::Refused, &Tally::default()));
-                error_frame(id, "InternalError", "the answer could not be read")
+                nobody_knows(id)
             }
             Ok(mut treated) => {
                 if caller == Side::Csms && frame.kind == Kind::CallResult {
@@ -69,6 +69,7 @@ impl Session {
                     treated.tally.exempt.insert(0, start..end);
                 }
                 let crowded = treated.tally.crowded;
+                let unreadable = treated.verdict == Verdict::Withheld;
                 let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated, 0);
                 let outcome = if crowded {
                     Outcome::TooMany
@@ -76,24 +77,23 @@ impl Session {
                     Outcome::Tripwire
                 } else if treated.tally.foreign > 0 {
                     Outcome::ForeignIdentifier
-                } else if treated.verdict == Verdict::Withheld {
-                    Outcome::AnsweredHere
+                } else if unreadable {
+                    Outcome::Refused
                 } else if treated.changed {
                     Outcome::Treated
                 } else {
                     Outcome::Untouched
                 };
                 step.seen = Some(turn.seen(pending.action, outcome, &treated.tally));
-                // What a retry is answered with after the first answer is not what the station goes by.
-                if frame.kind == Kind::CallResult && !pending.answered {
-                    self.acknowledge(&mut step, turn, &pending);
-                }
-                if crowded || tripped || treated.verdict == Verdict::Withheld {
-                    match call.and_then(|c| c.answer.as_deref()).filter(|_| caller == Side::Station) {
-                        Some(answer) => result_frame(id, answer),
-                        None => error_frame(id, "InternalError", "the answer was withheld"),
-                    }
+                if unreadable && caller == Side::Station {
+                    nobody_knows(id)
+                } else if crowded || tripped || unreadable {
+                    error_frame(id, "InternalError", "the answer was withheld")
                 } else {
+                    // What a retry is answered with after the first answer is not what the station goes by.
+                    if frame.kind == Kind::CallResult && !pending.answered {
+                        self.acknowledge(&mut step, turn, &pending);
+                    }
                     step.sightings = treated.tally.sightings;
                     treated.frame
                 }
@@ -180,4 +180,17 @@ impl Session {
         let seen = Some(turn.seen("other", outcome, &treated.tally));
         Step { send: vec![(from.other(), treated.frame)], seen, ..Step::default() }
     }
+}
+
+/// What a side gets in the place of an answer that could not be read. Nobody knows what it said, so nothing is made up, whatever the action:
+/// - a transaction message is sent again, as often as the station is told to (OCPP 1.6 §3.7, `TransactionMessageAttempts`; OCPP 2.0.1 and 2.1
+///   Part 2, E13), and its facts are kept once. An invented transaction id would come back in messages that nobody can place, and an invented
+///   `Invalid` stop a session that was rightly begun while the station was offline;
+/// - a station that asks whether a card may charge falls back on its list and cache. An invented `Invalid` or `Unknown` would go into that cache,
+///   and the card be refused long after (OCPP 1.6 §3.5.1; 2.x Part 2, C10);
+/// - of all else (a time, a status, a certificate) an invented answer would be believed as well.
+///
+/// The code is that of every version for a receiver that could not do what was asked.
+fn nobody_knows(id: &str) -> Outgoing {
+    error_frame(id, "InternalError", "the answer could not be read")
 }

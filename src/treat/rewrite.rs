@@ -6,7 +6,7 @@ mod settings;
 mod strings;
 
 use super::meter::Sample;
-use super::{Context, Memory, Outgoing, Tally, Treated, Verdict};
+use super::{Context, Memory, Outgoing, Tally, Treated, Verdict, text};
 use crate::identity::Declared;
 use crate::ocpp::Side;
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
@@ -15,6 +15,9 @@ use Verdict::{Kept, Withheld};
 use readings::Reading;
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// The shortest number that may be a card of seven bytes in decimal; those of four have ten digits, as a meter may have.
+const LONG_NUMBER: usize = 12;
 
 /// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given.
 pub(crate) fn frame(
@@ -99,7 +102,8 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
     }
 
-    /// The payload. `null` is taken for an empty object, as some back ends mean it.
+    /// The payload. `null` is taken for an empty object, as some back ends mean it, and on its way down so is an empty list: PHP writes one for
+    /// whatever is empty.
     fn top(&mut self, node: NodeId) -> Result<Verdict, Unreadable> {
         match self.cursor.shape()? {
             _ if matches!(self.context.plan.nodes[node as usize], Node::Any) => self.value(node),
@@ -109,8 +113,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 Ok(Kept)
             }
             Shape::Object => self.value(node),
-            _ => {
-                self.cursor.skip()?;
+            shape => {
+                let span = self.cursor.skip()?;
+                if shape == Shape::Array && !self.up() && self.cursor.text()[span.start + 1..span.end - 1].trim().is_empty() {
+                    self.replace(span, |out| out.push_str("{}"));
+                    return Ok(Kept);
+                }
                 Ok(Withheld)
             }
         }
@@ -204,7 +212,14 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                 false
             }
         };
-        self.cursor.skip()?;
+        let span = self.cursor.skip()?;
+        // Nothing that is counted or measured is as much as the number of a SIM card. Whether it is a card in use is not asked: the central system
+        // may have chosen the number, and what comes back must not tell it (I5).
+        let huge = || span.len() >= LONG_NUMBER && text::is_huge(&self.cursor.text()[span.clone()]);
+        if fits && shape == Shape::Number && self.up() && !context.rules.allow_all && huge() {
+            self.tally.withheld += 1;
+            return Ok(Withheld);
+        }
         Ok(if fits { Kept } else { Withheld })
     }
 
@@ -346,12 +361,22 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         Ok(Kept)
     }
 
+    /// Whether a reading is the number of a card in use, as some readers print it.
+    fn is_card_in_decimal(&self, span: &Range<usize>) -> bool {
+        span.len() >= LONG_NUMBER && self.memory.watch.knows(self.cursor.text()[span.clone()].trim_matches('"'))
+    }
+
     /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.
     fn field(&mut self, field: &'a Field, before: &Mark, gap: Option<Range<usize>>) -> Result<Verdict, Unreadable> {
         self.cursor.space();
         let start = self.cursor.at();
         let mut verdict = self.value(field.node)?;
         let span = start..self.cursor.at();
+        // What a meter shows is nothing that the central system could have chosen.
+        if field.role == Role::Value && verdict == Kept && self.up() && self.is_card_in_decimal(&span) {
+            self.tally.withheld += 1;
+            verdict = Withheld;
+        }
         if field.role != Role::None {
             verdict = self.play(field.role, &span, verdict);
         }

@@ -1,11 +1,31 @@
 //! What a string looks like: tells times, numbers and plain words from anything that could name a person or a card.
 
+use base64::Engine;
+use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
+use base64::engine::DecodePaddingMode::RequireNone;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD as BASE64};
 use std::borrow::Cow;
 
 /// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
 pub(crate) const SHORTEST_CARD: usize = 8;
+/// The most digits before the point of a number: as many as the biggest integer of 64 bits has for sure. A SIM card's number has one more.
+const MOST_DIGITS: usize = 18;
+/// The longest number in JSON, in characters: programs that print all they have of one need fewer than 30.
+const LONGEST_NUMBER: usize = 40;
+/// The longest message of ISO 15118 that is looked at, in characters: the standard's longest field has 17,000 (OCPP 2.1, `exiResponse`).
+const LONGEST_EXI: usize = 20_000;
 /// What stands where free text was scrubbed.
 const SCRUBBED: &str = "***";
+
+/// Base64 in either alphabet, with whatever bits left over.
+static LENIENT: GeneralPurpose = lenient(&STANDARD);
+static LENIENT_URL: GeneralPurpose = lenient(&URL_SAFE);
+
+const fn lenient(alphabet: &Alphabet) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(RequireNone).with_decode_allow_trailing_bits(true);
+    GeneralPurpose::new(alphabet, config)
+}
 
 /// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space. Without a
 /// point or a sign, `12E34567` is the number of a card.
@@ -19,6 +39,9 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         at
     };
     let whole = past_digits(0);
+    if whole > MOST_DIGITS {
+        return false;
+    }
     if whole > 0 && bytes.len() <= 20 {
         let end = if bytes.get(whole) == Some(&b'.') { past_digits(whole + 1) } else { whole };
         if end == bytes.len() && end != whole + 1 {
@@ -35,7 +58,15 @@ pub(crate) fn is_decimal(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
-    text.len() <= 20 && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
+    // A plus before many digits is a telephone number.
+    let fits = whole.len() <= if bytes[0] == b'+' { SHORTEST_CARD } else { MOST_DIGITS };
+    text.len() <= 20 && fits && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
+}
+
+/// Whether a number in JSON is too big for anything that is counted or measured.
+pub(crate) fn is_huge(number: &str) -> bool {
+    let whole = number.bytes().skip_while(|b| *b == b'-').take_while(u8::is_ascii_digit).count();
+    whole > MOST_DIGITS || number.len() > LONGEST_NUMBER
 }
 
 /// The value of a switch or a number, as configuration keys and variables hold them. At most seven digits: enough for any
@@ -123,32 +154,38 @@ pub(crate) fn is_language(text: &str) -> bool {
         })
 }
 
-/// PEM (RFC 7468) and nothing around it: begin and end lines with base64 between.
-pub(crate) fn is_pem(text: &str) -> bool {
-    let text = text.trim();
-    let mut inside = false;
-    let mut blocks = 0;
-    for line in text.split(['\n', '\r']).map(str::trim).filter(|l| !l.is_empty()) {
-        let label = |line: &str, edge: &str| {
-            line.strip_prefix(edge)
-                .and_then(|l| l.strip_suffix("-----"))
-                .is_some_and(|l| l.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) && l.len() <= 40)
-        };
-        if !inside && label(line, "-----BEGIN ") {
-            inside = true;
-        } else if inside && label(line, "-----END ") {
-            inside = false;
-            blocks += 1;
-        } else if !inside || !line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)) {
-            return false;
-        }
-    }
-    !inside && blocks > 0
+/// A message of ISO 15118 as a station hands it on: base64 of EXI, which begins with the bits 10 and no text in ASCII does (EXI 1.0 §5.1; ISO 15118
+/// leaves out the cookie that may stand before them). What it says is for the two ends of it.
+pub(crate) fn is_exi(text: &str) -> bool {
+    text.len() <= LONGEST_EXI && BASE64.decode(text).is_ok_and(|bytes| bytes.first().is_some_and(|first| first & 0xc0 == 0x80))
 }
 
-/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number.
+/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number. What is text when it is decoded is none.
 pub(crate) fn is_digest(text: &str) -> bool {
-    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
+    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b)) && !is_encoded_text(text)
+}
+
+/// Whether a text is another one in base64 or hexadecimal: twelve characters at least, since a shorter word of a technical name may happen to be
+/// base64 of some. Of twelve bytes by chance one in a hundred thousand is text.
+fn is_encoded_text(text: &str) -> bool {
+    let bare = text.trim_end_matches('=');
+    let is_text = |bytes: &[u8]| bytes.len() >= 12 && bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+    if bare.len() < 16 {
+        return false;
+    }
+    let nibble = |b: &u8| char::from(*b).to_digit(16).map(|digit| digit as u8);
+    let pairs: Option<Vec<u8>> = bare.as_bytes().chunks(2).map(|pair| Some(nibble(&pair[0])? << 4 | nibble(pair.get(1)?)?)).collect();
+    pairs.is_some_and(|bytes| is_text(&bytes))
+        || [&LENIENT, &LENIENT_URL].into_iter().any(|base64| base64.decode(bare).is_ok_and(|bytes| is_text(&bytes)))
+}
+
+/// A telephone number as people write it: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
+fn is_phone(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    matches!(text.trim_start_matches('(').bytes().next(), Some(b'+' | b'0'))
+        && (9..=15).contains(&digits)
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+ ()-/".contains(&b))
 }
 
 /// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
@@ -188,7 +225,11 @@ pub(crate) fn is_identifier_like_in_groups(text: &str) -> bool {
 }
 
 fn has_identifier(text: &str, in_groups: bool) -> bool {
-    if text.contains('@') || text.contains("://") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+    if text.contains('@') || text.contains("://") || text.contains("(at)") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return true;
+    }
+    // Padding stands at the end of base64 and of no name.
+    if text.ends_with('=') || is_phone(text) || text.split(' ').any(is_encoded_text) {
         return true;
     }
     let mut pairs = 0;
@@ -412,9 +453,17 @@ mod tests {
     }
 
     #[test]
-    fn pem_is_pem_and_nothing_else() {
-        assert!(is_pem("-----BEGIN CERTIFICATE REQUEST-----\nMIIB+/==\n-----END CERTIFICATE REQUEST-----\n"));
-        assert!(!is_pem("04A2B3C4"));
-        assert!(!is_pem("-----BEGIN X-----\nMIIB\n-----END X-----\ncard: 04"));
+    fn exi_is_no_text() {
+        // A CertificateInstallationReq begins with 80 98 (ISO 15118-2).
+        for fine in [&[0x80, 0x98, 0x02, 0x10][..], &[0x9f], &[0xbf, 0, 0, 0]] {
+            assert!(is_exi(&BASE64.encode(fine)));
+        }
+        for not in ["", "04A2B3C4", "NLTNMC0012204500", "gJg", "gJg=\n", "-gJgCEA=="] {
+            assert!(!is_exi(not), "{not}");
+        }
+        for text in ["04A2B3C4D5E6F7", "\u{e9}", "CN=NLTNMC00122045"] {
+            assert!(!is_exi(&BASE64.encode(text)), "{text}");
+        }
+        assert!(!is_exi(&"gJg=".repeat(LONGEST_EXI)));
     }
 }

@@ -105,9 +105,9 @@ impl Watch {
         self.watched[at..].rotate_left(1);
     }
 
-    /// How the identifier behind a code was last spelt on this connection.
-    pub(crate) fn spelling(&self, code: &Pseudonym) -> Option<&Sensitive<String>> {
-        self.watched.iter().find(|w| w.code == *code).map(|w| &w.identifier.original)
+    /// How the identifier behind a code was last spelt on this connection, and whether it was the station that spelt it so.
+    pub(crate) fn spelling(&self, code: &Pseudonym) -> Option<(&Sensitive<String>, bool)> {
+        self.watched.iter().find(|w| w.code == *code).map(|w| (&w.identifier.original, w.coded.iter().any(Option::is_some)))
     }
 
     /// Whether `text` holds a watched identifier.

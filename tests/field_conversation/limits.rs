@@ -2,6 +2,7 @@
 
 use super::common::Lock;
 use super::wire::Scene;
+use sluis::clock::Timestamp;
 use sluis::ocpp::json::{MAX_DEPTH, MAX_ELEMENTS};
 use sluis::ocpp::{Side, Version};
 use sluis::session::{Allowance, Bounds, Outcome, Pace, Session};
@@ -104,6 +105,54 @@ fn limit_frames_at_once() {
     assert_eq!(lock.pass(Side::Csms, br#"[2,"c","ClearCache",{}]"#).1.pace, Pace::Go);
 }
 
+/// The pace of frames that come so many milliseconds after the first, each of so many bytes.
+fn paces(station: Allowance, frames: &[(i64, usize)]) -> Vec<Pace> {
+    let mut lock = Lock::new(Version::V16);
+    let session = Session::new(Version::V16, "CP-1", super::common::strict(), lock.keys.clone());
+    lock.session = session.within(Bounds { station, ..Bounds::default() });
+    let frame = |bytes| padded(r#"[2,"1","Heartbeat",{}]"#, bytes);
+    let mut pace = |(after, bytes): &(i64, usize)| {
+        lock.session.on_text(Side::Station, &frame(*bytes), Timestamp(1_795_514_400_000 + after), &lock.vault).pace
+    };
+    frames.iter().map(&mut pace).collect()
+}
+
+#[test]
+fn limit_frames_per_second() {
+    let ten = Allowance { burst: 1, per_second: 10, bytes_per_frame: 1 << 20, patience: Duration::from_secs(60) };
+    // The bytes of a frame of 22 count as well, for a thousandth of a millisecond.
+    assert_eq!(paces(ten, &[(0, 22), (101, 22)])[1], Pace::Go);
+    assert!(matches!(paces(ten, &[(0, 22), (99, 22)])[1], Pace::Rest(_)));
+}
+
+#[test]
+fn limit_bytes_that_count_as_a_frame() {
+    let two = Allowance { burst: 2, per_second: 10, bytes_per_frame: 1000, patience: Duration::from_secs(60) };
+    assert_eq!(paces(two, &[(0, 1000)]), [Pace::Go], "one for itself and one for its bytes");
+    assert_eq!(paces(two, &[(0, 1001)]), [Pace::Rest(Duration::from_millis(1))]);
+}
+
+#[test]
+fn limit_of_time_of_a_flood() {
+    let one = Allowance { burst: 1, per_second: 1, bytes_per_frame: 1 << 20, patience: Duration::from_secs(2) };
+    let flood: Vec<(i64, usize)> = (0..=2002).map(|after| (after, 22)).collect();
+    let paces = paces(one, &flood);
+    // The bucket is empty from the second frame on, a millisecond after the first.
+    assert_eq!(paces[0], Pace::Go);
+    assert!(paces[1..=2001].iter().all(|pace| matches!(pace, Pace::Rest(_))));
+    assert_eq!(paces[2002], Pace::Cut);
+}
+
+#[test]
+fn limit_of_time_for_an_answer() {
+    let mut lock = Lock::new(Version::V16);
+    let session = Session::new(Version::V16, "CP-1", super::common::strict(), lock.keys.clone());
+    lock.session = session.within(Bounds { patience: Duration::from_secs(30), ..Bounds::default() });
+    lock.station_sends(r#"[2,"1","Heartbeat",{}]"#);
+    let mut given_up = |after: i64| lock.session.on_time(Timestamp(1_795_514_400_000 + after)).len();
+    assert_eq!((given_up(29_999), given_up(30_000), given_up(30_001)), (0, 1, 0));
+}
+
 /// A flood is slowed to the steady rate, and cut when it does not end; the central system is heard meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn limit_a_flood_on_the_wire_is_slowed_and_then_cut() {
@@ -156,4 +205,49 @@ async fn limit_an_offline_queue_drains_at_full_speed() {
         assert_eq!(station.hears().await, format!(r#"[3,"{n}",{{}}]"#));
     }
     scene.serving.stop().await;
+}
+
+/// The table in `docs/field.md` names a test for every key that is a bound, and each of these tests is there.
+#[test]
+fn every_bound_has_a_test_that_crosses_it() {
+    const NO_BOUNDS: [&str; 9] = [
+        "limits.unlimited_networks",
+        "stations.default_version",
+        "stations.versions",
+        "stations.tenants",
+        "stations.ids_ignore_case",
+        "stations.takeover",
+        "stations.security_profile",
+        "stations.passwords_file",
+        "stations.password_changes",
+    ];
+    fn code(dir: &std::path::Path, found: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                code(&path, found);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                found.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let house = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = String::new();
+    for part in ["src", "tests"] {
+        code(&house.join(part), &mut all);
+    }
+    let page = include_str!("../../docs/field.md");
+    let table = page.split("<!-- keys -->").nth(1).unwrap().split("<!-- end of keys -->").next().unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('`').collect()).collect();
+    for row in &rows {
+        assert!(all.contains(&format!("fn {}()", row[3])), "there is no test {}", row[3]);
+    }
+    let mut named: Vec<&str> = rows.iter().map(|row| row[1]).collect();
+    let sections = ["limits.", "frames.", "stations."];
+    let mut bounds: Vec<&str> =
+        sluis::config::file::KEYS.iter().copied().filter(|key| sections.iter().any(|of| key.starts_with(of))).collect();
+    bounds.retain(|key| !NO_BOUNDS.contains(key));
+    named.sort_unstable();
+    bounds.sort_unstable();
+    assert_eq!(named, bounds);
 }

@@ -1,10 +1,13 @@
 //! Row 10: JSON, enumerations and times that are not what the standard says.
 
-use super::common::Lock;
+use super::common::{Lock, messages};
 use super::wire::Scene;
 use sluis::ocpp::{Side, Version};
 use sluis::session::Outcome;
 
+const START: &str =
+    r#"[2,"1","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4D5E6F7","meterStart":1,"timestamp":"2026-11-24T10:00:00Z"}]"#;
+const AUTHORIZE: &str = r#"[2,"1","Authorize",{"idToken":{"idToken":"04A2B3C4D5E6F7","type":"ISO14443"}}]"#;
 const NO_FRAME: [(Version, &str); 3] =
     [(Version::V16, "FormationViolation"), (Version::V201, "RpcFrameworkError"), (Version::V21, "RpcFrameworkError")];
 const NO_PAYLOAD: [(Version, &str); 3] =
@@ -141,6 +144,84 @@ fn field_10_enumerations_and_numbers_that_are_not_quite() {
     assert_eq!(sent, [(Side::Station, r#"[3,"1",{"idTagInfo":{"status":"Invalid"}}]"#.to_owned())]);
     let (sent, _) = Lock::new(Version::V16).pass(Side::Station, br#"[2,"1","Authorize",{"idTag":["04A2B3C4"]}]"#);
     assert_eq!(sent, [(Side::Station, r#"[3,"1",{"idTagInfo":{"status":"Invalid"}}]"#.to_owned())]);
+}
+
+/// Of a StartTransaction, the station was told that its transaction has the number 0 and its card is invalid.
+#[test]
+fn field_10_an_answer_that_cannot_be_read_is_not_made_up() {
+    let mut asked = 0;
+    for message in messages::all(&mut messages::Canaries::new(7)).iter().filter(|message| message.from_station && !message.send) {
+        let call = format!(r#"[2,"1","{}",{}]"#, message.action, message.request);
+        for bad in [r#"["x"]"#, r#""x""#, "17", "true", "[{}]", "[[]]"] {
+            let mut lock = Lock::new(message.version);
+            let (sent, _) = lock.pass(Side::Station, call.as_bytes());
+            if sent[0].0 == Side::Station {
+                continue;
+            }
+            asked += 1;
+            let (sent, step) = lock.pass(Side::Csms, format!(r#"[3,"1",{bad}]"#).as_bytes());
+            assert_eq!(sent, [(Side::Station, r#"[4,"1","InternalError","the answer could not be read",{}]"#.to_owned())], "{call} {bad}");
+            assert!(step.facts.is_empty() && step.pins.is_empty() && step.seen.unwrap().outcome == Outcome::Refused);
+        }
+    }
+    assert!(asked > 100, "{asked}");
+    // What stands where it must be something else.
+    for (version, call, bad) in [
+        (Version::V16, START, r#"{"transactionId":"seven","idTagInfo":{"status":"Accepted"}}"#),
+        (Version::V16, START, r#"{"transactionId":7,"idTagInfo":"Accepted"}"#),
+        (Version::V16, START, r#"{"transactionId":7,"idTagInfo":{"status":["Accepted"]}}"#),
+        (Version::V16, r#"[2,"1","Authorize",{"idTag":"04A2B3C4D5E6F7"}]"#, r#"{"idTagInfo":["Accepted"]}"#),
+        (Version::V201, AUTHORIZE, r#"{"idTokenInfo":{"status":7}}"#),
+        (Version::V21, AUTHORIZE, r#"{"idTokenInfo":true}"#),
+        (Version::V201, r#"[2,"1","Heartbeat",{}]"#, r#"{"currentTime":{"a":1}}"#),
+    ] {
+        let mut lock = Lock::new(version);
+        lock.station_sends(call);
+        let facts = lock.facts.len();
+        let (sent, step) = lock.pass(Side::Csms, format!(r#"[3,"1",{bad}]"#).as_bytes());
+        assert_eq!(sent, [(Side::Station, r#"[4,"1","InternalError","the answer could not be read",{}]"#.to_owned())], "{bad}");
+        assert!(lock.facts.len() == facts && step.pins.is_empty(), "{bad}");
+    }
+}
+
+/// The station sends it again, as it does after an error; then its transaction has the number that the second answer names, and only that.
+#[test]
+fn field_10_a_start_whose_answer_could_not_be_read_is_sent_again_and_billed_once() {
+    let mut lock = Lock::new(Version::V16);
+    let first = lock.station_sends(START);
+    let (_, step) = lock.pass(Side::Csms, br#"[3,"1",{"transactionId":7,"idTagInfo":17}]"#);
+    assert!(step.settles, "an error is an answer too: the facts are on the disk before it");
+    assert_eq!(lock.station_sends(START), first);
+    let answer = r#"[3,"1",{"transactionId":8,"idTagInfo":{"status":"Accepted"}}]"#;
+    let (sent, step) = lock.pass(Side::Csms, answer.as_bytes());
+    assert!(sent == [(Side::Station, answer.to_owned())] && step.pins.len() == 1);
+    let numbers: Vec<_> = lock.facts.iter().filter(|fact| fact.action == "StartTransactionResponse").map(|fact| &*fact.payload).collect();
+    assert_eq!(numbers, [r#"{"transactionId":8}"#]);
+}
+
+#[test]
+fn field_10_a_stop_whose_answer_could_not_be_read_has_not_ended_its_transaction() {
+    let mut lock = Lock::new(Version::V16);
+    let stop =
+        |id: u32| format!(r#"[2,"{id}","StopTransaction",{{"transactionId":{id},"meterStop":900,"timestamp":"2026-11-24T11:00:00Z"}}]"#);
+    // The ninth end that is acknowledged lets the first transaction go; these are not.
+    for id in 0..20 {
+        lock.station_sends(&stop(id));
+        let (_, step) = lock.pass(Side::Csms, format!(r#"[3,"{id}","x"]"#).as_bytes());
+        assert!(step.settles && step.pins.is_empty(), "{id}");
+    }
+}
+
+/// PHP writes an empty list for whatever is empty.
+#[test]
+fn field_10_an_empty_list_from_above_is_an_empty_object() {
+    let mut lock = Lock::new(Version::V16);
+    for (empty, id) in [("[]", "1"), ("[ ]", "2"), ("null", "3")] {
+        lock.station_sends(&format!(r#"[2,"{id}","StatusNotification",{{"connectorId":1,"errorCode":"NoError","status":"Available"}}]"#));
+        assert_eq!(lock.csms_sends(&format!(r#"[3,"{id}",{empty}]"#)), format!(r#"[3,"{id}",{{}}]"#));
+        assert_eq!(lock.csms_sends(&format!(r#"[2,"{id}","ClearCache",{empty}]"#)), format!(r#"[2,"{id}","ClearCache",{{}}]"#));
+        lock.station_sends(&format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

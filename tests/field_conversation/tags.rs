@@ -62,6 +62,58 @@ fn field_15_the_length_of_a_tag_is_not_the_length_of_its_code() {
     assert_eq!(sent, [(Side::Station, r#"[3,"1",{"idTagInfo":{"status":"Invalid"}}]"#.to_owned())]);
 }
 
+/// Found with the fuzz target `treat`: a card that was spelt with separators came back so, and was too long for the field.
+#[test]
+fn field_15_what_comes_back_has_room_in_its_field() {
+    const SPELT: &str = "E1.03.A8.7D.06.B9.31.2C.05.77";
+    let parent = |code: &str| format!(r#"[3,"2",{{"idTagInfo":{{"status":"Expired","parentIdTag":"{code}"}},"transactionId":0}}]"#);
+    let start = r#"[2,"2","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4","meterStart":1,"timestamp":"2026-11-24T10:00:00Z"}]"#;
+    // By the station itself, or by another one, whose spelling is in the vault.
+    for here in [true, false] {
+        let mut lock = Lock::new(Version::V16);
+        let code = lock.station_authorizes(SPELT);
+        if !here {
+            lock = Lock { vault: lock.vault, ..Lock::new(Version::V16) };
+        }
+        lock.station_sends(start);
+        assert_eq!(lock.csms_sends(&parent(&code)), parent("E103A87D06B9312C0577"));
+        // What the station makes of it is the same card.
+        assert_eq!(lock.station_authorizes("E103A87D06B9312C0577"), code);
+    }
+    // Where there is room, it is spelt as it was.
+    let mut lock = Lock::new(Version::V201);
+    let authorize = |tag: &str| format!(r#"[2,"1","Authorize",{{"idToken":{{"idToken":"{tag}","type":"ISO14443"}}}}]"#);
+    let order =
+        |tag: &str| format!(r#"[2,"r","RequestStartTransaction",{{"remoteStartId":1,"idToken":{{"idToken":"{tag}","type":"ISO14443"}}}}]"#);
+    let code = lock.station_sends(&authorize(SPELT)).split("\"idToken\":\"").nth(1).unwrap()[..20].to_owned();
+    assert_eq!(lock.csms_sends(&order(&code)), order(SPELT));
+}
+
+/// A card that has no spelling short enough, and that this station has not written so itself.
+#[test]
+fn field_15_what_has_no_room_in_any_spelling_stays_out() {
+    let long = "QX7".repeat(10);
+    let mut lock = Lock::new(Version::V21);
+    let seen = lock.station_sends(&format!(r#"[2,"1","Authorize",{{"idToken":{{"idToken":"{long}","type":"Central"}}}}]"#));
+    let code = seen.split("\"idToken\":\"").nth(1).unwrap()[..20].to_owned();
+    let mut lock = Lock { vault: lock.vault, ..Lock::new(Version::V16) };
+    let order = format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{code}"}}]"#);
+    assert_eq!(lock.answered_here(Side::Csms, &order), r#"[3,"r",{"status":"Rejected"}]"#);
+    lock.station_sends(&authorize("04A2B3C4"));
+    let (sent, step) =
+        lock.pass(Side::Csms, format!(r#"[3,"1",{{"idTagInfo":{{"parentIdTag":"{code}","status":"Accepted"}}}}]"#).as_bytes());
+    assert_eq!(sent, [(Side::Station, r#"[3,"1",{"idTagInfo":{"status":"Accepted"}}]"#.to_owned())]);
+    assert_eq!(step.seen.unwrap().outcome, Outcome::Treated, "nobody guessed anything");
+    // Of a list, only what this station has room for.
+    let list = format!(
+        r#"[2,"l","SendLocalList",{{"listVersion":1,"updateType":"Full","localAuthorizationList":[{{"idTag":"{code}"}},{{"idTag":"WEB-1"}}]}}]"#
+    );
+    assert!(lock.csms_sends(&list).ends_with(r#""localAuthorizationList":[{"idTag":"WEB-1"}]}]"#));
+    // To a station that has just written it, it goes as that wrote it.
+    assert_eq!(lock.station_authorizes(&long), code);
+    assert_eq!(lock.csms_sends(&order), order.replace(&code, &long));
+}
+
 #[test]
 fn field_15_empty_and_null_and_absent_are_three_things() {
     let stop =

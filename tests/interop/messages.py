@@ -51,7 +51,25 @@ ERROR_CODES["2.1"] = ERROR_CODES["2.0.1"]
 # the same name.
 TOKEN_FIELDS = {"idTag", "parentIdTag", "idToken", "groupIdToken", "additionalIdToken", "customerIdentifier", "prioritizedEMAIDs", "idTokens"}
 
-PEM = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIBATAKBggqhkjOPQQDAjAVMRMw\n-----END CERTIFICATE-----"
+# As openssl makes them: only what is a certificate, or a request for one, crosses as such.
+PEM = """-----BEGIN CERTIFICATE-----
+MIIBpDCCAUugAwIBAgIULc7SrCVSiCi8DGsF0sjigIYWnigwCgYIKoZIzj0EAwIw
+KDEUMBIGA1UECgwLRXhhbXBsZSBDUE8xEDAOBgNVBAMMB1NOLTAwNDIwHhcNMjYx
+MTI4MTIwMDM3WhcNMzYxMTI1MTIwMDM3WjAoMRQwEgYDVQQKDAtFeGFtcGxlIENQ
+TzEQMA4GA1UEAwwHU04tMDA0MjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI2e
+aldPZTW119f0F+abfy/GQgUIKCisOmaVXPPStUI1qQvPrxGVgaSctY239SL8D67y
+/A0weA1sEf0g1XgaykmjUzBRMB0GA1UdDgQWBBTlyo+Dby5XaqyayAp+sGITYeAT
+KDAfBgNVHSMEGDAWgBTlyo+Dby5XaqyayAp+sGITYeATKDAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0cAMEQCIGP8M5b4ry6c2ppMU0YBPnpRMYIFLlapRfoG
+kf844WSKAiB1hdVijx81A2pE8kg5UjOFcPQUhC+Edfz6OQ6NrVFQ0A==
+-----END CERTIFICATE-----"""
+CSR = """-----BEGIN CERTIFICATE REQUEST-----
+MIHiMIGKAgEAMCgxFDASBgNVBAoMC0V4YW1wbGUgQ1BPMRAwDgYDVQQDDAdTTi0w
+MDQyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjZ5qV09lNbXX1/QX5pt/L8ZC
+BQgoKKw6ZpVc89K1QjWpC8+vEZWBpJy1jbf1IvwPrvL8DTB4DWwR/SDVeBrKSaAA
+MAoGCCqGSM49BAMCA0cAMEQCIHzfNBDbht5qnvGn9adYSq6+w8Y8SaKlgGJ75qfB
+N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==
+-----END CERTIFICATE REQUEST-----"""
 
 
 def _folder(version):
@@ -277,7 +295,7 @@ def harmless(path, schema):
     if word is None and is_token(path):
         return None
     if word is None and name in ("certificate", "certificateChain", "csr", "signingCertificate"):
-        word = PEM
+        word = CSR if name == "csr" else PEM
     if word is None and name in ("location", "remoteLocation", "ocppCsmsUrl", "responderURL", "url", "receiptUrl", "urls"):
         word = "https://example.org/x"
     if word is None and name in ("statusInfo", "data", "value", "content"):

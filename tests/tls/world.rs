@@ -24,7 +24,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The bound only ends a test that has failed, and is longer than the gateway's own patience in any of them.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) const NAME: &str = "gateway.test";
 
 /// What a certificate is to be.

@@ -108,3 +108,130 @@ impl Hop {
         poll_fn(|task| Pin::new(&mut self.socket).poll_shutdown(task)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::run;
+    use super::*;
+    use crate::config::{Config, Flags};
+    use crate::gateway::Ending;
+    use crate::ocpp::Version;
+    use crate::serve::Serving;
+    use crate::websocket::fuzz::Owned;
+    use crate::websocket::{Opcode, write};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+    /// What must happen happens within this time, however busy the machine is.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// The most bytes that may wait, in these tests.
+    const BOUND: usize = 8192;
+
+    /// The gateway's end of a connection with small buffers, and the other end.
+    async fn connection() -> (TcpStream, TcpStream) {
+        let far = TcpSocket::new_v4().unwrap();
+        far.set_recv_buffer_size(4096).unwrap();
+        far.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let far: TcpListener = far.listen(1).unwrap();
+        let near = TcpSocket::new_v4().unwrap();
+        near.set_send_buffer_size(4096).unwrap();
+        let (near, far) = tokio::join!(near.connect(far.local_addr().unwrap()), far.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    /// Writes until both buffers on the way are full, and says how many bytes they took.
+    async fn fill(near: &TcpStream) -> usize {
+        let mut taken = 0;
+        // Not writable for so long: nothing moves any more, since nobody reads.
+        while timeout(Duration::from_millis(200), near.writable()).await.is_ok() {
+            while let Ok(more) = near.try_write(&[0; 1024]) {
+                taken += more;
+            }
+        }
+        taken
+    }
+
+    /// A text message of so many bytes in all with its header of four, as the central system writes it.
+    fn message(bytes: usize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        write(&mut frame, Opcode::Text, "x".repeat(bytes - 4).as_bytes(), None);
+        assert_eq!(frame.len(), bytes);
+        frame
+    }
+
+    /// The central system sends `messages` to a station that reads only once the gateway has them all, or has given up. What the station gets, and
+    /// how it ended.
+    async fn to_one_that_does_not_read(messages: &[Vec<u8>]) -> (Vec<Owned>, Ending) {
+        let data = tempfile::tempdir().unwrap();
+        let values = [("listen", "127.0.0.1:0"), ("admin", "127.0.0.1:0"), ("upstream.url", "ws://127.0.0.1:9/"), ("policy", "observe")];
+        let mut values: Vec<_> = values.map(|(key, value)| (key, value.to_owned())).into();
+        values.extend([
+            ("data_dir", data.path().join("data").display().to_string()),
+            ("stations.max_frame_bytes", (BOUND / 2).to_string()),
+            ("stations.max_queue_bytes", BOUND.to_string()),
+        ]);
+        let serving = Serving::start(&Config::read(&Flags { config: None, values }, &|_| None).unwrap()).await.unwrap();
+        let gateway = std::sync::Arc::clone(&serving.gateway);
+        let ((station_near, mut station), (csms_near, mut csms)) = (connection().await, connection().await);
+        let full = fill(&station_near).await;
+        let relayed = tokio::spawn(async move {
+            let (course, place) = (gateway.course(), gateway.live.enter("CP-1"));
+            let most = course.settings.max_frame;
+            let to_station = Hop::server(Socket::Plain(station_near), Vec::new(), most);
+            let to_csms = Hop::client(Socket::Plain(csms_near), Vec::new(), most);
+            run(&gateway, &course, Version::V16, "CP-1", to_station, to_csms, &place).await.0
+        });
+        let mut answers = Reader::new(Role::Server, BOUND);
+        for message in messages {
+            // In one piece with a ping, which is answered when the message was worked off; or the connection is closed.
+            let mut piece = message.clone();
+            write(&mut piece, Opcode::Ping, b"done?", None);
+            csms.write_all(&piece).await.unwrap();
+            let _ = timeout(Duration::from_secs(5), next(&mut csms, &mut answers)).await;
+        }
+        // Now it reads: first what was there before.
+        timeout(PATIENCE, station.read_exact(&mut vec![0; full])).await.unwrap().unwrap();
+        let (mut heard, mut reader) = (Vec::new(), Reader::new(Role::Client, BOUND));
+        while heard.len() < messages.len() {
+            match next(&mut station, &mut reader).await {
+                Some(message) => heard.push(message),
+                None => break,
+            }
+        }
+        // It goes, unless it was sent away.
+        drop(station);
+        let ending = timeout(PATIENCE, relayed).await.unwrap().unwrap();
+        drop(csms);
+        serving.stop().await;
+        (heard, ending)
+    }
+
+    /// The next message, or `None` at the end of the stream.
+    async fn next(socket: &mut TcpStream, reader: &mut Reader) -> Option<Owned> {
+        let mut byte = [0];
+        loop {
+            match timeout(PATIENCE, socket.read(&mut byte)).await.expect("something comes") {
+                Ok(1..) => {}
+                _ => return None,
+            }
+            if let Some(message) = reader.next(&mut &mut byte[..]).unwrap() {
+                return Some(message.into());
+            }
+        }
+    }
+
+    /// Exactly so many bytes may wait for a peer that reads late, and it gets them all; one more ends its connection at once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn limit_of_bytes_that_wait_for_a_peer() {
+        let half = message(BOUND / 2);
+        let (heard, ending) = to_one_that_does_not_read(&[half.clone(), half.clone()]).await;
+        let text = |bytes: &[u8]| Owned::Text(String::from_utf8(bytes[4..].to_vec()).unwrap());
+        assert_eq!(heard, [text(&half), text(&half)]);
+        assert_ne!(ending, Ending::Slow);
+        let more = message(BOUND / 2 + 1);
+        let (heard, ending) = to_one_that_does_not_read(&[half.clone(), more.clone()]).await;
+        assert_eq!(ending, Ending::Slow);
+        // What was promised to it is whole as far as it goes.
+        assert!(heard.iter().zip([text(&half), text(&more)]).all(|(heard, sent)| *heard == sent), "{heard:?}");
+    }
+}

@@ -119,3 +119,87 @@ impl Outbox {
         self.since.get_or_insert_with(Instant::now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::task::Waker;
+
+    /// A socket that takes so many bytes and no more.
+    #[derive(Default)]
+    struct Narrow {
+        room: usize,
+        took: Vec<u8>,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let some = bytes.len().min(self.room);
+            if some == 0 {
+                return Poll::Pending;
+            }
+            self.room -= some;
+            self.took.extend_from_slice(&bytes[..some]);
+            Poll::Ready(Ok(some))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Turn {
+        Frame(usize),
+        Ping,
+        Takes(usize),
+    }
+
+    proptest! {
+        /// Whatever is added and taken, what waits is what was added less what was taken, to the byte; all of it comes out in its order; and
+        /// no more is kept than waits, but for a buffer's worth that is gone already.
+        #[test]
+        fn what_waits_is_counted_to_the_byte(
+            turns in proptest::collection::vec(
+                prop_oneof![
+                    3 => (0usize..300).prop_map(Turn::Frame),
+                    1 => (65_000usize..70_000).prop_map(Turn::Frame),
+                    1 => Just(Turn::Ping),
+                    3 => (0usize..400).prop_map(Turn::Takes),
+                    1 => (0usize..40_000).prop_map(Turn::Takes),
+                ],
+                1..60,
+            )
+        ) {
+            let task = &mut Context::from_waker(Waker::noop());
+            let (mut outbox, mut socket, mut added) = (Outbox::new(Role::Server), Narrow::default(), Vec::new());
+            for turn in turns {
+                match turn {
+                    Turn::Frame(length) => {
+                        let text = "x".repeat(length);
+                        write(&mut added, Opcode::Text, text.as_bytes(), None);
+                        outbox.frame(&Outgoing::own(text)).unwrap();
+                    }
+                    Turn::Ping => {
+                        write(&mut added, Opcode::Ping, &[], None);
+                        outbox.ping().unwrap();
+                    }
+                    Turn::Takes(room) => {
+                        socket.room = room;
+                        let written = outbox.poll_write(&mut socket, task);
+                        prop_assert_eq!(written.is_ready(), added.len() == socket.took.len());
+                        prop_assert_eq!(outbox.since.is_some(), written.is_pending());
+                        prop_assert!(outbox.bytes.len() <= outbox.waiting() + loan::ROOM);
+                    }
+                }
+                prop_assert_eq!(outbox.waiting(), added.len() - socket.took.len());
+                prop_assert!(added.starts_with(&socket.took));
+            }
+        }
+    }
+}

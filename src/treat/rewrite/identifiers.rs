@@ -4,6 +4,7 @@ use super::Rewriter;
 use crate::identity::{Declared, Identifier, Sighting};
 use crate::ocpp::json::write_string;
 use crate::pseudonym::Pseudonym;
+use crate::secret::Sensitive;
 use crate::treat::Verdict::{self, Kept, Withheld};
 use crate::treat::is_harmless_reference;
 use crate::treat::tripwire::Coded;
@@ -59,8 +60,8 @@ impl Rewriter<'_, '_> {
         Kept
     }
 
-    /// An identifier of a driver, card, contract or group: pseudonymised on its way up, restored on its way down.
-    pub(super) fn token(&mut self, span: Range<usize>, content: &str) -> Verdict {
+    /// An identifier of a driver, card, contract or group: pseudonymised on its way up, restored on its way down into a field of `max` characters.
+    pub(super) fn token(&mut self, span: Range<usize>, content: &str, max: u32) -> Verdict {
         let how = Coded { declared: self.declared, epoch: self.context.epoch, generation: self.context.codes.generation() };
         if self.up() && self.is_crowded() {
             return Withheld;
@@ -90,18 +91,25 @@ impl Rewriter<'_, '_> {
             return Kept;
         }
         let original = known.and_then(|code| {
-            let here = self.memory.watch.spelling(&code).cloned();
+            let here = self.memory.watch.spelling(&code).map(|(spelling, own)| (spelling.clone(), own));
             // A reference that looks like a card must not come down as one: the station would send it up again as the card (I5).
             let kinds = [Declared::Undeclared, Declared::Vehicle];
-            let original = here.or_else(|| self.context.vault.reveal(&code).filter(|o| self.stands_for(&code, o.expose(), &kinds)));
-            original.map(|original| (code, original))
+            let kept = || self.context.vault.reveal(&code).filter(|o| self.stands_for(&code, o.expose(), &kinds));
+            here.or_else(|| kept().map(|original| (original, false))).map(|(original, own)| (code, original, own))
         });
-        let Some((code, original)) = original else {
+        let Some((code, original, own)) = original else {
             self.tally.foreign += 1;
             return Withheld;
         };
         // Why exposed: the station's own socket is one of the two places for clear identifiers (I3).
-        self.replace(span, |out| write_string(out, original.expose()));
+        let fits = |text: &str| text.chars().count() <= max as usize;
+        let short =
+            if fits(original.expose()) { None } else { self.shorter(&code, original.expose()).filter(|short| fits(short.expose())) };
+        // In no spelling: only a station that has itself just written it so has shown that it has room for it.
+        if short.is_none() && !own && !fits(original.expose()) {
+            return Withheld;
+        }
+        self.replace(span, |out| write_string(out, short.as_ref().unwrap_or(&original).expose()));
         self.tally.replaced += 1;
         // A list of cards is not active here, and must not push out those that are.
         if self.tally.replaced <= MAX_ACTIVE_PER_FRAME {
@@ -114,6 +122,13 @@ impl Rewriter<'_, '_> {
     fn is_crowded(&mut self) -> bool {
         self.tally.crowded |= self.tally.sightings.len() >= MAX_SIGHTINGS;
         self.tally.crowded
+    }
+
+    /// The same card or contract without separators, where another station spelt it with some.
+    fn shorter(&self, code: &Pseudonym, original: &str) -> Option<Sensitive<String>> {
+        let canonical = Identifier::from_wire(original, Declared::Undeclared).canonical;
+        // Why exposed: to see that the station will be understood when it writes what it has got.
+        self.stands_for(code, canonical.expose(), &[Declared::Undeclared]).then_some(canonical)
     }
 
     /// Whether a code was made of an original of one of these kinds.

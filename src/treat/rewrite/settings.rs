@@ -57,7 +57,7 @@ impl Rewriter<'_, '_> {
         if rule.token {
             let crosses = if self.up() { rule.readable } else { rule.settable };
             self.tally.forbidden += u32::from(!crosses && !self.up());
-            return if crosses { self.token(span, content) } else { Withheld };
+            return if crosses { self.token(span, content, u32::MAX) } else { Withheld };
         }
         if !self.up() {
             // A password that could be a card number could plant one; the standard asks for 16 characters at least (OCPP 1.6 security
@@ -72,7 +72,12 @@ impl Rewriter<'_, '_> {
             && match &rule.up {
                 Text::Decimal => text::is_setting(content.trim()),
                 Text::Word(list) => words(&|word| list.has(word)),
-                Text::Name { .. } if words(&is_plain_name) => return self.keep_given(span),
+                // A list of numbers is no card in groups, but one of hexadecimal digits may be.
+                Text::Name { .. }
+                    if words(&is_plain_name) && (is_plain_name(content) || !content.bytes().any(|b| b.is_ascii_alphabetic())) =>
+                {
+                    return self.keep_given(span);
+                }
                 Text::Name { .. } => false,
                 other => return self.treat(&other.clone(), span, content),
             };
