@@ -148,7 +148,8 @@ impl Terms {
         // Exact tables cost no budget; but what was released in one way is not released in another.
         if self.method == Method::Exact {
             let found = tables.iter().find(|table| ledger.find(**table, period).is_some());
-            return found.map_or(Ok(()), |table| Err(Refused::Released(*table, period)));
+            let free = found.map_or(Ok(()), |table| Err(Refused::Released(*table, period)));
+            return free.and_then(|()| ledger.allows_exact(exact_table(period), period));
         }
         ledger.allows(tables, period, &self.parameters)
     }
@@ -171,8 +172,7 @@ impl Terms {
                 stats::release(period, tables, &self.geography, contributions, &self.parameters, &ledger, at, CODE, randomness)?
             }
             Method::Exact => {
-                let table = if period.is_quarter() { Table::T1 } else { Table::T0 };
-                stats::release_exact(period, table, &self.geography, contributions, self.rules(), &ledger, at, CODE)?
+                stats::release_exact(period, exact_table(period), &self.geography, contributions, self.rules(), &ledger, at, CODE)?
             }
         };
         for entry in &release.entries {
@@ -182,6 +182,11 @@ impl Terms {
         let manifest = Manifest::new(&release, &ledger, &self.parameters, rules, [span[0], span[1], at], scratch);
         Ok(Made { release, manifest, ledger })
     }
+}
+
+/// The table of a period that can be made without noise.
+fn exact_table(period: Period) -> Table {
+    if period.is_quarter() { Table::T1 } else { Table::T0 }
 }
 
 /// The operating system's generator, by ring.

@@ -325,20 +325,53 @@ fn exact_tables_say_that_they_are_not_differentially_private() {
     world.publication.terms.method = Method::Exact;
     world.publication.terms.parameters.cap = Rho(1);
     world.lives(300);
-    for name in [MONTH, QUARTER] {
-        world.close(name).unwrap();
-        assert!(world.close(name).unwrap_err().is_released());
-        let out = world.dir.path().join(name);
-        sink::write(&out, &world.publication.released(period(name)).unwrap().unwrap()).unwrap();
-        assert_eq!(verify(&out, None).failures, Vec::<String>::new());
-        let manifest = fs::read_to_string(out.join(MANIFEST)).unwrap();
-        assert!(manifest.contains("NOT DIFFERENTIALLY PRIVATE") && manifest.contains("\"rules\""), "{manifest}");
-    }
+    world.close(MONTH).unwrap();
+    assert!(world.close(MONTH).unwrap_err().is_released());
+    let out = world.dir.path().join(MONTH);
+    sink::write(&out, &world.publication.released(period(MONTH)).unwrap().unwrap()).unwrap();
+    assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+    let manifest = fs::read_to_string(out.join(MANIFEST)).unwrap();
+    assert!(manifest.contains("NOT DIFFERENTIALLY PRIVATE") && manifest.contains("\"rules\""), "{manifest}");
+    // The quarter of the same sessions would tell what the month withholds: it is not released, and the gateway keeps nothing of it.
+    assert_eq!(world.close(QUARTER), Err(NotPublished::Refused(Refused::Overlaps(sluis::stats::Table::T0, period(MONTH)))));
+    let round = world.publication.round(CLOSED).unwrap();
+    assert_eq!((round.overdue, round.released), (0, 0));
+    assert_eq!(world.counted(), [0, 0]);
+    assert!(world.custody.store().period(QUARTER).unwrap().unwrap().closed.is_some());
     let ledger = ledger(world.custody.store()).unwrap();
-    assert_eq!((ledger.entries().len(), ledger.spent(2025)), (2, Rho(0)));
+    assert_eq!((ledger.entries().len(), ledger.spent(2025)), (1, Rho(0)));
     // Noise would be a second release of the same numbers.
     world.publication.terms.method = Method::DifferentiallyPrivate;
     assert!(world.close(MONTH).unwrap_err().is_released());
+}
+
+/// An exact quarter is released where none of its months was.
+#[test]
+fn an_exact_quarter_is_released_where_its_months_were_not() {
+    let mut world = World::new();
+    world.publication.terms.method = Method::Exact;
+    world.lives(300);
+    world.close(QUARTER).unwrap();
+    let out = world.dir.path().join(QUARTER);
+    sink::write(&out, &world.publication.released(period(QUARTER)).unwrap().unwrap()).unwrap();
+    assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+    assert!(matches!(world.close(MONTH), Err(NotPublished::Refused(Refused::Overlaps(..)))));
+}
+
+/// A period that nobody was counted in and that never can be released is let go of once, and not looked at for ever.
+#[test]
+fn a_period_that_was_never_opened_is_let_go_of_too() {
+    let mut world = World::new();
+    world.publication.terms.parameters.cap = Rho(1);
+    world.lives(5);
+    // The gateway was away until March.
+    let march = Timestamp(SEPTEMBER + 190 * DAY);
+    let first = world.publication.round(march).unwrap();
+    assert!(first.overdue > 0, "{first:?}");
+    let later = world.publication.round(march).unwrap();
+    let closed = world.custody.store().periods().unwrap().iter().filter(|row| row.closed.is_some()).count();
+    assert!(closed >= 6, "September to December, and two quarters: {closed}");
+    assert!(later.overdue < first.overdue, "{later:?} after {first:?}");
 }
 
 /// Whatever is changed in whichever file, the failure names the file.
