@@ -10,6 +10,7 @@
 //! what the engine released. No room here sees an identifier (I7): the vault names contributors by digests that hold for one period.
 
 pub mod close;
+mod code;
 pub mod files;
 mod gate;
 pub mod gathering;
@@ -32,6 +33,7 @@ use crate::stats::{
 };
 use crate::store::StoreError;
 use crate::vault::VaultError;
+pub use code::code;
 pub use gate::Gate;
 use gathering::Gathering;
 use manifest::Manifest;
@@ -39,9 +41,6 @@ pub use people::People;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// The version of the program, as ledger and manifest name it.
-pub const CODE: &str = concat!("sluis ", env!("CARGO_PKG_VERSION"));
 
 /// How a release is made: all of it public.
 #[derive(Debug)]
@@ -169,10 +168,10 @@ impl Terms {
         let rules = (self.method == Method::Exact).then(|| self.rules());
         let release = match self.method {
             Method::DifferentiallyPrivate => {
-                stats::release(period, tables, &self.geography, contributions, &self.parameters, &ledger, at, CODE, randomness)?
+                stats::release(period, tables, &self.geography, contributions, &self.parameters, &ledger, at, code(), randomness)?
             }
             Method::Exact => {
-                stats::release_exact(period, exact_table(period), &self.geography, contributions, self.rules(), &ledger, at, CODE)?
+                stats::release_exact(period, exact_table(period), &self.geography, contributions, self.rules(), &ledger, at, code())?
             }
         };
         for entry in &release.entries {

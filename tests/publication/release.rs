@@ -374,6 +374,26 @@ fn a_period_that_was_never_opened_is_let_go_of_too() {
     assert!(later.overdue < first.overdue, "{later:?} after {first:?}");
 }
 
+/// A ledger's entry names the sources that made the figures, as anybody can digest them.
+#[test]
+fn the_code_in_the_ledger_is_the_digest_of_the_sources() {
+    fn sources(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { sources(&path, found) } else { found.push(path) }
+        }
+    }
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = ["publication/gathering.rs", "publication/people.rs", "stats.rs"].map(|name| src.join(name)).to_vec();
+    sources(&src.join("stats"), &mut found);
+    found.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    let all: Vec<u8> = found.iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(sluis::publication::code(), format!("sluis {}, sources {}", env!("CARGO_PKG_VERSION"), Digest::of(&all)));
+    let world = World::new();
+    world.lives(3);
+    world.close(MONTH).unwrap();
+    assert_eq!(ledger(world.custody.store()).unwrap().entries()[0].code, sluis::publication::code());
+}
+
 /// Whatever is changed in whichever file, the failure names the file.
 #[test]
 fn a_change_in_any_file_of_a_release_is_told_by_the_files_name() {
