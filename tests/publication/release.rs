@@ -394,6 +394,51 @@ fn the_code_in_the_ledger_is_the_digest_of_the_sources() {
     assert_eq!(ledger(world.custody.store()).unwrap().entries()[0].code, sluis::publication::code());
 }
 
+/// The register changes in the middle of a period: what it has at the close counts where it is then, and what it has lost counts nowhere.
+#[test]
+fn a_register_that_changes_in_a_period_counts_as_it_is_at_the_close() {
+    let mut world = World::new();
+    world.lives(100);
+    let register: String =
+        sites().lines().filter(|line| !line.starts_with("HPC-")).map(|line| line.replace("Delft", "Schiedam") + "\n").collect();
+    let sites = sluis::cdr::site::Sites::parse(&register, ZONE).unwrap();
+    let grouping = sluis::stats::Grouping { neighbourhood: 10, ..Default::default() };
+    world.publication.terms.geography = sluis::publication::register::geography(&sites, "NL", ZONE, grouping).unwrap();
+    world.close(MONTH).unwrap();
+    let files = world.publication.released(period(MONTH)).unwrap().unwrap();
+    let figures: Figures = serde_json::from_slice(&files.iter().find(|(name, _)| name == FIGURES).unwrap().1).unwrap();
+    let names: std::collections::BTreeSet<&str> =
+        figures.tables[0].rows.iter().flat_map(|row| row.area.path.iter().map(String::as_str)).collect();
+    assert!(names.contains("Schiedam") && !names.contains("Delft"), "{names:?}");
+    assert!(figures.tables[0].rows.iter().all(|row| row.class != Some(sluis::stats::Class::Hpc)));
+}
+
+/// Two processes release the same period at once: one release, spent once, and both have its bytes.
+#[test]
+fn two_processes_at_once_make_one_release() {
+    let world = World::new();
+    world.lives(60);
+    let config = world.config(&world.data());
+    let World { dir, publication, custody, .. } = world;
+    drop((publication, custody));
+    let outs = ["one", "other"].map(|name| dir.path().join(name));
+    let children = outs.each_ref().map(|out| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_sluis"))
+            .args(["stats", "release", "--period", QUARTER, "--out", out.to_str().unwrap(), "--config", config.to_str().unwrap()])
+            .env_clear()
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(files(&outs[0]), files(&outs[1]));
+    assert_eq!(verify(&outs[0], None).failures, Vec::<String>::new());
+    let custody = crate::world::custody(&dir.path().join("data"), Role::Beside);
+    assert_eq!(ledger(custody.store()).unwrap().spent(2025), Rho(60_000));
+}
+
 /// Whatever is changed in whichever file, the failure names the file.
 #[test]
 fn a_change_in_any_file_of_a_release_is_told_by_the_files_name() {
