@@ -252,6 +252,7 @@ fn show_ledger(config: &Config, json: bool) -> Result<(), ExitCode> {
         ));
     }
     let mut years: Vec<u16> = ledger.entries().iter().map(|entry| entry.period.year()).collect();
+    years.sort_unstable();
     years.dedup();
     for year in years {
         print(&budget(&ledger, year, config));
