@@ -10,6 +10,7 @@
 //! what the engine released. No room here sees an identifier (I7): the vault names contributors by digests that hold for one period.
 
 pub mod close;
+mod code;
 pub mod files;
 mod gate;
 pub mod gathering;
@@ -32,6 +33,7 @@ use crate::stats::{
 };
 use crate::store::StoreError;
 use crate::vault::VaultError;
+pub use code::code;
 pub use gate::Gate;
 use gathering::Gathering;
 use manifest::Manifest;
@@ -39,9 +41,6 @@ pub use people::People;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// The version of the program, as ledger and manifest name it.
-pub const CODE: &str = concat!("sluis ", env!("CARGO_PKG_VERSION"));
 
 /// How a release is made: all of it public.
 #[derive(Debug)]
@@ -148,7 +147,8 @@ impl Terms {
         // Exact tables cost no budget; but what was released in one way is not released in another.
         if self.method == Method::Exact {
             let found = tables.iter().find(|table| ledger.find(**table, period).is_some());
-            return found.map_or(Ok(()), |table| Err(Refused::Released(*table, period)));
+            let free = found.map_or(Ok(()), |table| Err(Refused::Released(*table, period)));
+            return free.and_then(|()| ledger.allows_exact(exact_table(period), period));
         }
         ledger.allows(tables, period, &self.parameters)
     }
@@ -168,11 +168,10 @@ impl Terms {
         let rules = (self.method == Method::Exact).then(|| self.rules());
         let release = match self.method {
             Method::DifferentiallyPrivate => {
-                stats::release(period, tables, &self.geography, contributions, &self.parameters, &ledger, at, CODE, randomness)?
+                stats::release(period, tables, &self.geography, contributions, &self.parameters, &ledger, at, code(), randomness)?
             }
             Method::Exact => {
-                let table = if period.is_quarter() { Table::T1 } else { Table::T0 };
-                stats::release_exact(period, table, &self.geography, contributions, self.rules(), &ledger, at, CODE)?
+                stats::release_exact(period, exact_table(period), &self.geography, contributions, self.rules(), &ledger, at, code())?
             }
         };
         for entry in &release.entries {
@@ -182,6 +181,11 @@ impl Terms {
         let manifest = Manifest::new(&release, &ledger, &self.parameters, rules, [span[0], span[1], at], scratch);
         Ok(Made { release, manifest, ledger })
     }
+}
+
+/// The table of a period that can be made without noise.
+fn exact_table(period: Period) -> Table {
+    if period.is_quarter() { Table::T1 } else { Table::T0 }
 }
 
 /// The operating system's generator, by ring.

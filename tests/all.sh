@@ -41,6 +41,10 @@ begin "libfaketime"
 # Moves the clock in tests/interop/test_faults.py. Without it, those rows are skipped and say so.
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || install_packages faketime || echo "notice: there is no libfaketime, so the clock does not jump"
 
+begin "chromium"
+# Looks at the page of a release in tests/interop/test_statistics_page.py. Without it, those tests are skipped and say so.
+command -v chromium chromium-browser google-chrome >/dev/null || install_packages chromium || echo "notice: there is no Chromium, so no browser looks at the page of a release"
+
 begin "Python environment"
 command -v python3 >/dev/null || install_packages python3 python3-venv
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {

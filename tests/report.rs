@@ -2,7 +2,7 @@
 
 use sluis::clock::Timestamp;
 use sluis::report::{Papers, files};
-use sluis::stats::{Contribution, Contributor, Figures, Geography, Grouping, Ledger, Parameters, Place, TestNoise, Visit, release};
+use sluis::stats::{Contribution, Contributor, Figures, Geography, Grouping, Kind, Ledger, Parameters, Place, TestNoise, Visit, release};
 
 const ZONE: chrono_tz::Tz = chrono_tz::Europe::Amsterdam;
 /// A name that breaks a page whose writer forgot to escape it.
@@ -105,6 +105,13 @@ fn every_number_is_in_its_table_with_unit_and_margin() {
                 assert_eq!(&record[suppressed] == "true", row.value.is_none());
                 assert!(["contributors", "sessions", "kWh", "hours"].contains(&&record[unit]));
                 assert_eq!(&record[spot], row.area.path.get(3).map_or("", String::as_str), "names come back as they were");
+                assert_eq!(record[at("missing")].parse(), Ok(row.missing));
+                assert_eq!(record[at("occupancy_permille")].parse().ok(), row.occupancy.map(|of| of.permille));
+                assert_eq!(
+                    record[at("occupancy_margin_permille")].parse().ok(),
+                    row.occupancy.map(|of| of.margin),
+                    "every number has its margin"
+                );
             }
         }
     }
@@ -144,6 +151,50 @@ fn charts_are_named_for_those_who_do_not_see_them_and_ids_are_unique() {
     for id in &ids {
         assert_eq!(page.matches(&format!("<title id=\"{id}\">")).count(), 1, "{id}");
     }
+}
+
+/// Regression: the monthly page looked for totals of municipalities, which there are none of, and had no chart by area.
+#[test]
+fn both_pages_show_sessions_and_energy_by_area() {
+    for period in ["2026-Q4", "2026-11"] {
+        let (_, files) = report(period, 3_000);
+        let page = file(&files, "report.html");
+        for heading in ["<h3>Sessions by area</h3>", "<h3>Energy by area</h3>"] {
+            assert!(page.contains(heading), "{period}: {heading}");
+        }
+    }
+}
+
+/// For those who do not see the page: each line of a table has its head, and what scrolls can be reached without a pointer and has a name.
+#[test]
+fn tables_have_heads_and_what_scrolls_can_be_reached() {
+    for period in ["2026-Q4", "2026-11"] {
+        let (_, files) = report(period, 3_000);
+        let page = file(&files, "report.html");
+        assert_eq!(page.matches("<th").count() - page.matches("<thead").count(), page.matches("<th scope=").count(), "{period}");
+        assert!(page.matches("<tr><th scope=\"row\">").count() > 20);
+        assert_eq!(page.matches("class=\"wide").count(), page.matches("tabindex=\"0\" role=\"region\" aria-label=\"").count(), "{period}");
+        assert!(page.starts_with("<!doctype html>\n<html lang=\"en\">") && page.matches("<h1>").count() == 1);
+    }
+}
+
+/// Regression: the thresholds stood there in thousandths, under the unit of the measure that they are said of and not of the one that decides.
+#[test]
+fn the_page_says_from_how_much_on_a_cell_is_published() {
+    for (period, said) in [("2026-11", "<td class=\"l\">546 sessions</td>"), ("2026-Q4", "<td class=\"l\">64 contributors</td>")] {
+        let (_, files) = report(period, 300);
+        assert_eq!(file(&files, "report.html").matches(said).count(), 3, "{period}");
+    }
+}
+
+/// A total that is without cells says without how many, and what is counted nowhere says so.
+#[test]
+fn what_a_total_lacks_is_told() {
+    let (figures, files) = report("2026-Q4", 12);
+    let lacking = figures.tables.iter().flat_map(|table| &table.rows).find(|row| row.kind == Kind::Total && row.missing > 0).unwrap();
+    let page = file(&files, "report.html");
+    assert!(page.contains(&format!("(total, without {} that are withheld)", lacking.missing)));
+    assert!(page.contains("withheld, counted in nothing"));
 }
 
 #[test]

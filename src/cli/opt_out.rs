@@ -9,11 +9,11 @@ use crate::secret::Sensitive;
 use crate::vault::contributors::{Heard, Objection};
 use clap::{Args, Subcommand};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The most that is read of a file of identifiers, in bytes: a hundred thousand of them.
+/// The most that a file of identifiers may have, in bytes: a hundred thousand of them and more.
 const MOST_BYTES: u64 = 16 << 20;
 /// Why a released period stays as it is (R46).
 const TOO_LATE: &str =
@@ -93,7 +93,8 @@ fn each(whom: Whom, mut act: impl FnMut(&Sensitive<String>) -> Result<String, St
     };
     let mut failed = false;
     for (number, line) in lines.iter().enumerate() {
-        let text = line.expose().split('#').next().unwrap_or_default().trim(); // handed to the vault, and nowhere else
+        let line = line.expose().trim_start_matches('\u{feff}'); // handed to the vault, and nowhere else
+        let text = line.split('#').next().unwrap_or_default().trim();
         if text.is_empty() {
             continue;
         }
@@ -108,8 +109,11 @@ fn each(whom: Whom, mut act: impl FnMut(&Sensitive<String>) -> Result<String, St
     if failed { Err(ExitCode::from(FAILED)) } else { Ok(()) }
 }
 
+/// All lines, or none: who stands behind the bound must not be passed over in silence.
 fn read(input: impl Read) -> std::io::Result<Vec<Sensitive<String>>> {
-    BufReader::new(input.take(MOST_BYTES)).lines().map(|line| line.map(Sensitive::new)).collect()
+    let mut input = BufReader::new(input.take(MOST_BYTES));
+    let lines = input.by_ref().lines().map(|line| line.map(Sensitive::new)).collect::<Result<_, _>>()?;
+    if input.get_ref().limit() == 0 { Err(ErrorKind::FileTooLarge.into()) } else { Ok(lines) }
 }
 
 fn list(custody: &Custody) -> Result<(), ExitCode> {

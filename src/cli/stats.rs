@@ -140,7 +140,10 @@ fn release(config: &Config, asked: Release) -> Result<(), ExitCode> {
     let terms = terms(config, &sites, asked.mode)?;
     if let Some(file) = &asked.scratch_ledger {
         let mut scratch = Scratch::open(file).map_err(failed)?;
+        scratch.allows(&terms, period).map_err(failed)?;
         let gathering = read(&asked, &sites, &terms, &|_| false)?;
+        // There is no second way to these bytes: what cannot be written is not made.
+        sink::prepare(&asked.out).map_err(failed)?;
         let mut noise: Box<dyn Randomness> = match asked.fixed_noise {
             Some(seed) => Box::new(TestNoise::not_for_publication(seed)),
             None => Box::new(SystemNoise::new()),
@@ -186,26 +189,32 @@ fn read(
     let path = asked.sessions.as_deref().unwrap_or(Path::new(""));
     let open =
         |path: &Path| File::open(path).map(BufReader::new).map_err(|why| failed(format!("cannot read {}: {}", path.display(), why.kind())));
+    let unreadable = |path: &Path, why: std::io::ErrorKind| failed(format!("cannot read {}: {why}", path.display()));
+    // Both are opened first, and read to their ends: all mistakes are told at once.
+    let (sessions, opt_out) = (open(path), asked.opt_out.as_deref().map(|path| open(path).map(|file| (path, file))).transpose());
+    let (sessions, opt_out) = (sessions?, opt_out?);
     let guests = Guests::new().map_err(failed)?;
     let reading = Reading { sites, zone: terms.geography.zone(), period: asked.period, guests: &guests, objects };
-    let mut read = reading.read(open(path)?).map_err(|why| failed(format!("cannot read {}: {why}", path.display())))?;
+    let mut read = reading.read(sessions).map_err(|why| unreadable(path, why))?;
     for mistake in &read.mistakes {
         error(&format!("{}: {mistake}", path.display()));
     }
     if read.wrong > MOST_MISTAKES as u64 {
         error(&format!("{}: and {} more", path.display(), read.wrong - MOST_MISTAKES as u64));
     }
-    if read.wrong > 0 && !asked.skip_bad {
-        return Err(failed("nothing is released: correct the file, or pass over these lines with --skip-bad"));
-    }
-    if let Some(path) = &asked.opt_out {
-        let wrong = reading.read_objections(open(path)?, &mut read.gathering);
-        let wrong = wrong.map_err(|why| failed(format!("cannot read {}: {why}", path.display())))?;
+    let mut stops = false;
+    if let Some((path, file)) = opt_out {
+        let wrong = reading.read_objections(file, &mut read.gathering).map_err(|why| unreadable(path, why))?;
         if wrong > 0 {
-            return Err(failed(format!("nothing is released: {} lines of {} are no card and no contract", wrong, path.display())));
+            stops = true;
+            error(&format!("nothing is released: {wrong} lines of {} are no card and no contract", path.display()));
         }
     }
-    Ok(read.gathering)
+    if read.wrong > 0 && !asked.skip_bad {
+        stops = true;
+        error("nothing is released: correct the file, or pass over these lines with --skip-bad");
+    }
+    if stops { Err(ExitCode::from(FAILED)) } else { Ok(read.gathering) }
 }
 
 fn check(dir: &Path, key: Option<&str>) -> Result<(), ExitCode> {
@@ -243,6 +252,7 @@ fn show_ledger(config: &Config, json: bool) -> Result<(), ExitCode> {
         ));
     }
     let mut years: Vec<u16> = ledger.entries().iter().map(|entry| entry.period.year()).collect();
+    years.sort_unstable();
     years.dedup();
     for year in years {
         print(&budget(&ledger, year, config));

@@ -32,7 +32,11 @@ pub fn written(release: &Publishable<'_>, manifest: &Manifest) -> Vec<File> {
         figures: release.figures(),
         entries: release.entries(),
         cap: manifest.parameters.cap,
-        imprint: &format!("Released {} by sluis {}", manifest.made.get(..10).unwrap_or_default(), manifest.code),
+        imprint: &format!(
+            "Released {} by {}",
+            manifest.made.get(..10).unwrap_or_default(),
+            manifest.code.split(',').next().unwrap_or_default()
+        ),
         scratch: manifest.warnings.iter().any(|warning| warning == SCRATCH),
     };
     let mut files = vec![(FIGURES.to_owned(), json(release.figures()))];

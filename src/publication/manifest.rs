@@ -34,7 +34,7 @@ pub struct Manifest {
     pub for_publication: bool,
     /// Why not, and what else must be known.
     pub warnings: Vec<String>,
-    /// The version of the program.
+    /// The version of the program, and the digest of the sources that made the figures.
     pub code: String,
     /// When it was made, RFC 3339.
     pub made: String,

@@ -1,6 +1,6 @@
 //! Where released bytes leave to: a directory. Each file appears whole or not at all, and one that is there with other bytes is not touched.
 
-use super::files::File;
+use super::files::{self, File};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,21 @@ pub enum NotWritten {
     /// Something else is there.
     #[error("{} is there already and is another file", .0.display())]
     Another(PathBuf),
+}
+
+/// Sees that a release could be written into a directory: that it can be made and written to, and that no release is there.
+///
+/// # Errors
+/// It could not.
+pub fn prepare(dir: &Path) -> Result<(), NotWritten> {
+    let failed = |file: &Path, error: std::io::Error| NotWritten::Failed { file: file.to_owned(), why: error.kind() };
+    fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    if let Some(there) = [files::MANIFEST, files::FIGURES, files::LEDGER].map(|name| dir.join(name)).into_iter().find(|path| path.exists())
+    {
+        return Err(NotWritten::Another(there));
+    }
+    let draft = dir.join(format!(".{}.{}", files::MANIFEST, std::process::id()));
+    fs::write(&draft, b"").and_then(|()| fs::remove_file(&draft)).map_err(|error| failed(dir, error))
 }
 
 /// Writes files into a directory, which is made if need be.

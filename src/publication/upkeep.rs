@@ -2,7 +2,7 @@
 
 use super::{NotPublished, Publication, SystemNoise, sink};
 use crate::clock::Timestamp;
-use crate::stats::Period;
+use crate::stats::{Period, Refused};
 use crate::store::Op;
 
 /// Days after its close at which a period that could not be released is destroyed without a release: nothing is kept for good because a budget
@@ -47,6 +47,11 @@ impl Publication {
                         round.released += 1;
                     }
                 }
+                // Exact figures of its months are released, or of its quarter: it never can be, so nothing of it is kept.
+                Err(NotPublished::Refused(Refused::Overlaps(..))) => {
+                    self.discard(period, now)?;
+                    tracing::info!(period = %period, "exact figures of the same sessions are released: the period is closed without a release");
+                }
                 Err(why) => {
                     round.overdue += 1;
                     tracing::error!(period = %period, reason = %why, "statistics could not be released, and are tried again");
@@ -66,7 +71,12 @@ impl Publication {
     /// It was not discarded.
     pub fn discard(&self, period: Period, now: Timestamp) -> Result<(), NotPublished> {
         let name = period.to_string();
-        self.custody.store().commit_blocking(vec![Op::PeriodDiscard { name: name.clone(), at: now }])?;
+        let mut ops = vec![Op::PeriodDiscard { name: name.clone(), at: now }];
+        if self.custody.store().period(&name)?.is_none() {
+            // Nobody was counted in it. That it is closed is kept all the same, or it would be looked at for ever.
+            ops.insert(0, self.custody.vault.new_period(&name, now)?);
+        }
+        self.custody.store().commit_blocking(ops)?;
         self.purge(&name)
     }
 

@@ -5,7 +5,7 @@ use super::files;
 use super::manifest::{Budget, FORMAT, Manifest};
 use super::receipt::Receipt;
 use super::signature::Signature;
-use crate::stats::{Digest, Entry, Figures, Ledger, Rho};
+use crate::stats::{Digest, Entry, Figures, Ledger, Method, Rho, TableFigures};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fs;
@@ -89,6 +89,9 @@ impl Release<'_> {
             self.fail("it says that it is for publication, and is signed with a key that everybody can make");
         }
         self.verdict.notes.extend(manifest.warnings.iter().cloned());
+        if manifest.code != super::code() {
+            self.verdict.notes.push("it was made by another version of the program, or from other sources, than this one".to_owned());
+        }
         self.check_files(&manifest);
         self.check_figures(&manifest);
         self.check_receipt(&manifest, Digest::of(&bytes), signer);
@@ -162,6 +165,12 @@ impl Release<'_> {
                 Some(entry) if entry.cells != table.cells || entry.rho != table.rho || entry.method != figures.method => {
                     self.fail(format!("{name} has other cells, another cost or another method than the ledger says"));
                 }
+                Some(entry) if entry.code != manifest.code => {
+                    self.fail(format!("{name} was made by other code than the manifest says"));
+                }
+                Some(entry) if !is_as_entered(table, entry) => {
+                    self.fail(format!("{name} says another bound or other noise than the ledger"));
+                }
                 Some(_) => {}
             }
             if !manifest.cells.iter().any(|cells| cells.table == table.table && cells.digest == table.cells) {
@@ -189,4 +198,13 @@ impl Release<'_> {
             self.fail("receipt.json is of another release");
         }
     }
+}
+
+/// Whether a table says of its bounds and its noise what its entry in the ledger does.
+fn is_as_entered(table: &TableFigures, entry: &Entry) -> bool {
+    if entry.method == Method::Exact {
+        return table.measures.iter().all(|measure| measure.variance.is_none());
+    }
+    let said = table.measures.iter().map(|of| (of.measure, of.square, of.variance, of.rho));
+    said.eq(entry.spent.iter().map(|of| (of.measure, of.square, Some(of.variance), of.rho)))
 }

@@ -49,7 +49,8 @@ pub(super) fn bars(title: &Title<'_>, items: &[(String, Point)]) -> String {
     const ROW: f64 = 26.0;
     let most = items.iter().map(|(_, p)| p.value + p.margin).fold(0.0, f64::max);
     let (step, count) = steps(most);
-    let scale = (WIDTH - LEFT - 20.0) / (step * count as f64);
+    // Half of the last tick's number stands to the right of it.
+    let scale = (WIDTH - LEFT - 44.0) / (step * count as f64);
     let height = items.len() as f64 * ROW + 40.0;
     let mut out = String::new();
     open(&mut out, title, height);

@@ -4,7 +4,7 @@ use super::words::{class_code, level_code, unit};
 use crate::stats::{Kind, TableFigures};
 
 /// The columns.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 22] = [
     "period",
     "table",
     "kind",
@@ -23,8 +23,10 @@ const COLUMNS: [&str; 20] = [
     "suppressed",
     "counted_in",
     "cells",
+    "missing",
     "points",
     "occupancy_permille",
+    "occupancy_margin_permille",
 ];
 
 /// The file of a table. Fields that stand for nothing are empty.
@@ -63,8 +65,10 @@ pub(super) fn table(table: &TableFigures) -> Vec<u8> {
             if row.value.is_none() { "true" } else { "false" },
             &text(row.counted_in.as_ref().map(|area| area.path.join(" / "))),
             &row.cells.to_string(),
+            &row.missing.to_string(),
             &row.points.to_string(),
             &text(row.occupancy.map(|occupancy| occupancy.permille.to_string())),
+            &text(row.occupancy.map(|occupancy| occupancy.margin.to_string())),
         ]);
     }
     lines.into_inner().unwrap_or_default()

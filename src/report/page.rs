@@ -70,7 +70,7 @@ fn reading(out: &mut String, method: Method, contributors: u32) {
     if method == Method::DifferentiallyPrivate {
         let _ = write!(
             out,
-            "Each number was changed by a random amount before it was published, so that nobody can tell from this page whether any one person charged at all. The true number lies within the margin (±, and the whiskers and bands of the charts) in 95 of 100 cases. What fewer than about {contributors} people made is withheld; it is counted in the totals of the area around it. Numbers do not add up more exactly than their margins."
+            "Each number was changed by a random amount before it was published, so that nobody can tell from this page whether any one person charged at all. The true number lies within the margin (±, and the whiskers and bands of the charts) in 95 of 100 cases. Of what one person does in the period no more than a bound is counted, so the heaviest use shows as less than it was. What fewer than about {contributors} people made is withheld, and counted in the totals of a wider area where that is large enough. Numbers do not add up more exactly than their margins."
         );
     } else {
         let _ = write!(
@@ -126,16 +126,12 @@ fn by_class(out: &mut String, table: &TableFigures) {
     }
 }
 
-/// The areas with the most, whatever their class.
+/// The areas with the most, each by its class.
 fn places(out: &mut String, table: &TableFigures, measure: Measure) {
     let mut items: Vec<(String, Point)> = Vec::new();
     for row in table.rows.iter().filter(|r| r.measure == measure) {
-        let whole = match table.table {
-            // Municipalities, all classes together.
-            Table::T0 => row.kind == Kind::Total && row.area.level == Level::Municipality && row.class.is_none(),
-            _ => row.kind == Kind::Cell,
-        };
-        if let Some(point) = point(row).filter(|_| whole) {
+        // Single cells: neither table has a total of a single area that is not one.
+        if let Some(point) = point(row).filter(|_| row.kind == Kind::Cell) {
             let class = row.class.map_or(String::new(), |class| format!(" ({})", words::class_code(Some(class)).to_uppercase()));
             items.push((format!("{}{class}", words::area(&row.area)), point));
         }
@@ -154,7 +150,18 @@ fn places(out: &mut String, table: &TableFigures, measure: Measure) {
 fn figure(out: &mut String, id: &str, text: &str, measure: Measure, note: &str, draw: impl FnOnce(&Title<'_>) -> String) {
     let unit = words::unit(measure.unit());
     let drawn = draw(&Title { id, text, unit });
-    let _ = writeln!(out, "<figure><figcaption><h3>{}</h3>{unit}. {}</figcaption>{drawn}</figure>", escaped(text), escaped(note));
+    frame(out, text, &format!("{unit}. {}", escaped(note)), &drawn);
+}
+
+/// A chart under its heading, in a box that scrolls where the screen is narrower than its words can be read.
+fn frame(out: &mut String, text: &str, note: &str, drawn: &str) {
+    let _ = write!(out, "<figure><figcaption><h3>{}</h3>{note}</figcaption>", escaped(text));
+    let _ = write!(out, "<div class=\"wide chart\" {}>{drawn}</div></figure>", scrolling(&format!("Chart: {text}")));
+}
+
+/// What makes a box that scrolls reachable for those who have no pointer.
+fn scrolling(name: &str) -> String {
+    format!("tabindex=\"0\" role=\"region\" aria-label=\"{}\"", escaped(name))
 }
 
 /// T2: the load of a day, for the country by class.
@@ -179,7 +186,7 @@ fn shape(out: &mut String, table: &TableFigures, days: [u32; 2]) {
                 let text = format!("{what}, {}", words::class(Some(class)));
                 let id = format!("T2-{measure:?}-{class:?}");
                 let drawn = chart::curves(&Title { id: &id, text: &text, unit }, &[("weekdays", weekday), ("weekends", weekend)]);
-                let _ = writeln!(out, "<figure><figcaption><h3>{}</h3>{unit}</figcaption>{drawn}</figure>", escaped(&text));
+                frame(out, &text, unit, &drawn);
             }
         }
     }
@@ -226,22 +233,35 @@ fn is_whole(row: &Row) -> bool {
 /// The numbers behind the charts, in a table that opens.
 fn all_numbers(out: &mut String, table: &TableFigures) {
     let name = format!("{:?}", table.table).to_lowercase();
+    let caption = if table.measures.iter().any(|of| of.variance.is_some()) {
+        "A withheld number is counted in the remainder of the area around it, or where it says so, in nothing."
+    } else {
+        "A withheld number is counted in the totals that are shown."
+    };
     let _ = write!(
         out,
-        "<details><summary>The numbers (also in {name}.csv)</summary><div class=\"wide\"><table><caption>Withheld numbers are counted in the remainder of the area around them.</caption><thead><tr><th scope=\"col\">Area</th><th scope=\"col\" class=\"l\">Class</th><th scope=\"col\" class=\"l\">What</th><th scope=\"col\">Number ± margin</th><th scope=\"col\" class=\"l\">Unit</th></tr></thead><tbody>"
+        "<details><summary>The numbers (also in {name}.csv)</summary><div class=\"wide\" {}><table><caption>{caption}</caption><thead><tr><th scope=\"col\">Area</th><th scope=\"col\" class=\"l\">Class</th><th scope=\"col\" class=\"l\">What</th><th scope=\"col\">Number ± margin</th><th scope=\"col\" class=\"l\">Unit</th></tr></thead><tbody>",
+        scrolling(&format!("The numbers of {name}.csv"))
     );
+    let exact = table.measures.iter().all(|of| of.variance.is_none());
     for row in table.rows.iter().take(MOST_LINES) {
         let note = match row.kind {
-            Kind::Total => " (total)",
-            Kind::Cell => "",
-            Kind::Remainder => " (withheld areas together)",
-            Kind::CutOff => " (cut off at zero)",
+            // What an exact total lacks is in it all the same.
+            Kind::Total if row.missing > 0 && !exact => format!(" (total, without {} that are withheld)", row.missing),
+            Kind::Total => " (total)".to_owned(),
+            Kind::Cell => String::new(),
+            Kind::Remainder => " (withheld areas together)".to_owned(),
+            Kind::CutOff => " (cut off at zero)".to_owned(),
         };
-        let value = row.value.map_or("withheld".to_owned(), |value| with_margin(value, row.margin));
+        let value = match row.value {
+            Some(value) => with_margin(value, row.margin),
+            None if row.kind == Kind::Cell && row.counted_in.is_none() && !exact => "withheld, counted in nothing".to_owned(),
+            None => "withheld".to_owned(),
+        };
         let bin = row.bin.and_then(|bin| row.measure.bin_name(bin)).map_or(String::new(), |bin| format!(", {bin}"));
         let _ = write!(
             out,
-            "<tr><td>{}{note}</td><td class=\"l\">{}</td><td class=\"l\">{}{}</td><td>{value}</td><td class=\"l\">{}</td></tr>",
+            "<tr><th scope=\"row\">{}{note}</th><td class=\"l\">{}</td><td class=\"l\">{}{}</td><td>{value}</td><td class=\"l\">{}</td></tr>",
             escaped(&words::area(&row.area)),
             words::class(row.class),
             words::measure(row.measure),
@@ -254,6 +274,13 @@ fn all_numbers(out: &mut String, table: &TableFigures) {
         let _ = write!(out, "<p>{more} more lines are in {name}.csv.</p>");
     }
     out.push_str("</details>\n");
+}
+
+/// From how much on a cell is published, in the measure that decides over it.
+fn threshold_of(table: Table, measure: Measure, threshold: u64) -> String {
+    let unit = table.gate(measure).unit();
+    let whole = if measure.bins() > 1 { " in all bins" } else { "" };
+    format!("{} {}{whole}", number(i64::try_from(threshold.div_ceil(unit.size())).unwrap_or(i64::MAX)), words::unit(unit))
 }
 
 /// Method, parameters, budget, proof.
@@ -271,7 +298,15 @@ fn method(out: &mut String, papers: &Papers<'_>) {
             50.0 * (1.0 + advantage(year))
         );
     }
-    out.push_str("<div class=\"wide\"><table><caption>Parameters, all public</caption><thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"l\">What</th><th scope=\"col\">R</th><th scope=\"col\">σ</th><th scope=\"col\">ρ</th><th scope=\"col\">Rounded to</th><th scope=\"col\">Published from</th><th scope=\"col\" class=\"l\">Unit</th></tr></thead><tbody>");
+    if figures.method == Method::Exact {
+        let _ = writeln!(
+            out,
+            "<p>A number is withheld if fewer than {} contributors made it, or if the second largest of them could tell the largest one's part to within ten percent. More is withheld, until each withheld number could be at least a fifth smaller or larger for all that follows from those that are shown. The rest is rounded. The manifest has the rules.</p>",
+            figures.contributors
+        );
+    }
+    let _ = write!(out, "<div class=\"wide\" {}>", scrolling("Parameters"));
+    out.push_str("<table><caption>Parameters, all public</caption><thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"l\">What</th><th scope=\"col\">R</th><th scope=\"col\">σ</th><th scope=\"col\">ρ</th><th scope=\"col\">Rounded to</th><th scope=\"col\" class=\"l\">Unit</th><th scope=\"col\" class=\"l\">A cell is published from</th></tr></thead><tbody>");
     for table in &figures.tables {
         for of in &table.measures {
             let size = of.unit.size() as f64;
@@ -279,14 +314,14 @@ fn method(out: &mut String, papers: &Papers<'_>) {
                 of.variance.map_or("–".to_owned(), |v| format!("{:.1}", (v.numerator() as f64 / v.denominator() as f64).sqrt() / size));
             let _ = write!(
                 out,
-                "<tr><td>{:?}</td><td class=\"l\">{}</td><td>{:.2}</td><td>{sigma}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"l\">{}</td></tr>",
+                "<tr><th scope=\"row\">{:?}</th><td class=\"l\">{}</td><td>{:.2}</td><td>{sigma}</td><td>{}</td><td>{}</td><td class=\"l\">{}</td><td class=\"l\">{}</td></tr>",
                 table.table,
                 words::measure(of.measure),
                 (of.square as f64).sqrt() / size,
                 of.rho,
                 of.base,
-                of.threshold.map_or("–".to_owned(), |t| number(t as i64)),
-                words::unit(of.unit)
+                words::unit(of.unit),
+                of.threshold.map_or("–".to_owned(), |threshold| threshold_of(table.table, of.measure, threshold))
             );
         }
     }

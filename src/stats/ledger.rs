@@ -99,7 +99,7 @@ pub struct Entry {
     pub cells: Digest,
     /// Of the table's published figures ([`TableFigures::digest`](super::TableFigures::digest)).
     pub figures: Digest,
-    /// The version of the code that made it.
+    /// The code that made it: a version and a digest of its sources.
     pub code: String,
     /// When it was made.
     pub at: Timestamp,
@@ -118,6 +118,9 @@ pub enum Refused {
     /// The year would cost a contributor more than the cap.
     #[error("the budget of the year {0} does not suffice")]
     Cap(u16),
+    /// Exact figures of this other table and period count the same sessions.
+    #[error("exact figures of {0:?} of {1} count the same sessions, and one could be told from the other what each withholds")]
+    Overlaps(Table, Period),
     /// The ledger is full.
     #[error("the ledger is full")]
     Full,
@@ -195,6 +198,27 @@ impl Ledger {
             return Err(Refused::Cap(period.year()));
         }
         if self.entries.len() + tables.len() > MOST_ENTRIES { Err(Refused::Full) } else { Ok(()) }
+    }
+
+    /// Looks whether an exact table of a period may be released: it has not been, and no exact figures of a month and of its quarter are released
+    /// both. What the quarter withholds could be told from its months, and what a month withholds from the quarter and the other two.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allows_exact(&self, table: Table, period: Period) -> Result<(), Refused> {
+        if self.find(table, period).is_some() {
+            return Err(Refused::Released(table, period));
+        }
+        let overlaps = |entry: &&Entry| {
+            entry.method == Method::Exact
+                && entry.period != period
+                && entry.period.its_quarter() == period.its_quarter()
+                && entry.period.is_quarter() != period.is_quarter()
+        };
+        if let Some(entry) = self.entries.iter().find(overlaps) {
+            return Err(Refused::Overlaps(entry.table, entry.period));
+        }
+        if self.entries.len() >= MOST_ENTRIES { Err(Refused::Full) } else { Ok(()) }
     }
 
     /// Appends an entry that follows from the last.

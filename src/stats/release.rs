@@ -11,6 +11,7 @@ use super::period::Period;
 use super::rows::{Sums, rows, single_threshold};
 use super::table::Table;
 use crate::clock::Timestamp;
+use std::borrow::Borrow;
 
 /// A release, made but not yet recorded: the entries must be durable before the figures leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,11 @@ pub enum NoRelease {
     /// A rule of the exact mode is laxer than it may be.
     #[error("a rule of the exact mode is laxer than it may be")]
     Rules,
+    /// An exact table hangs together in more numbers than can be checked in bounded time.
+    #[error(
+        "an exact table hangs together in more numbers than can be checked: have neighbourhoods and hubs stand alone only from more charging points on"
+    )]
+    TooLarge,
     /// There are more contributors than [`MOST_CONTRIBUTORS`].
     #[error("there are too many contributors")]
     TooMany,
@@ -52,17 +58,17 @@ pub enum NoRelease {
 
 /// Makes the release of some tables of a period, at the moment `at`, by the code of the version `code`.
 ///
-/// Each contribution is of another contributor. They may be read one after another; what is kept of them is the sums. With the same arguments
+/// Each contribution is of another contributor. They may be lent, or handed over one after another; what is kept of them is the sums. With the same arguments
 /// and the same randomness the figures are the same, byte for byte, in whatever order the contributions come.
 ///
 /// # Errors
 /// Why nothing is released; nothing is spent then.
 #[expect(clippy::too_many_arguments, reason = "time, randomness and all that is kept elsewhere are arguments")]
-pub fn release(
+pub fn release<C: Borrow<Contribution>>(
     period: Period,
     tables: &[Table],
     geography: &Geography,
-    contributions: impl IntoIterator<Item = Contribution>,
+    contributions: impl IntoIterator<Item = C>,
     parameters: &Parameters,
     ledger: &Ledger,
     at: Timestamp,
@@ -76,11 +82,12 @@ pub fn release(
         if count >= MOST_CONTRIBUTORS {
             return Err(NoRelease::TooMany);
         }
+        let contribution = contribution.borrow();
         if contribution.period() != period || !contribution.is_of(geography) {
             return Err(NoRelease::Contribution);
         }
         for sums in &mut sums {
-            add(&contribution, sums, parameters, &mut room);
+            add(contribution, sums, parameters, &mut room);
         }
     }
     let not_for_publication = !randomness.is_fit_for_publication();

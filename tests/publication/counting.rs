@@ -5,7 +5,7 @@ use crate::world::*;
 use sluis::billing::BATCH;
 use sluis::clock::Timestamp;
 use sluis::ocpp::Version;
-use sluis::publication::{Gate, People};
+use sluis::publication::{Gate, People, SystemNoise};
 use std::collections::BTreeSet;
 
 /// From a station's messages, through billing, in the batch that makes the CDR.
@@ -83,6 +83,33 @@ fn what_becomes_known_after_the_close_is_the_next_periods_and_a_correction_then_
     let old = world.session(&world.code(&card(3)), "AC-1", Timestamp(0), 2, 5_000);
     world.passes(&old, true, THEN);
     assert_eq!(world.counted(), [2, 2]);
+}
+
+/// September is released, and then somebody sets the clock back: what ends in September now counts in October, which is open.
+#[test]
+fn a_clock_that_is_set_back_opens_nothing_again() {
+    let world = World::new();
+    world.charges(&card(1), "AC-1", THEN);
+    world.publication.close(period(MONTH), CLOSED, &mut SystemNoise::new()).unwrap();
+    world.publication.close(period(QUARTER), CLOSED, &mut SystemNoise::new()).unwrap();
+    world.charges(&card(2), "AC-1", Timestamp(THEN.0 + DAY));
+    assert_eq!((world.counted(), world.visits("2025-10").len(), world.visits("2025-Q4").len()), ([0, 0], 1, 1));
+    let again = world.publication.close(period(MONTH), Timestamp(THEN.0 + DAY), &mut SystemNoise::new());
+    assert!(again.unwrap_err().is_released());
+    let round = world.publication.round(Timestamp(THEN.0 + DAY)).unwrap();
+    assert_eq!((round.released, round.overdue), (0, 0));
+}
+
+/// What lies across midnight of a period's end counts whole in the period that it ended in, by the clocks of the zone.
+#[test]
+fn a_session_counts_in_the_period_that_it_ends_in_by_local_time() {
+    let world = World::new();
+    let october = SEPTEMBER + 30 * DAY; // 2025-10-01T00:00:00+02:00
+    for (ended, months) in [(october - 1, [1, 0]), (october, [1, 1]), (october + 2 * HOUR - 1, [1, 2])] {
+        let session = world.session(&world.code(&card(1)), "AC-1", Timestamp(ended - 5 * HOUR), 5, 5_000);
+        world.passes(&session, true, Timestamp(ended));
+        assert_eq!(["2025-09", "2025-10"].map(|name| world.visits(name).len()), months, "{ended}");
+    }
 }
 
 #[test]

@@ -6,11 +6,12 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use sluis::publication::SystemNoise;
 use sluis::seal::WrappingKey;
+use sluis::store::Store;
 use std::fs;
 use std::path::Path;
 
 /// Everything under a directory.
-fn everything(dir: &Path) -> Vec<u8> {
+pub fn everything(dir: &Path) -> Vec<u8> {
     fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -31,21 +32,21 @@ fn holds(content: &[u8], bytes: &[u8]) -> bool {
 }
 
 /// [`holds`] for many at once, in one pass over the content: the number of the first that is there.
-fn holds_any<'a>(content: &[u8], all: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
+pub fn holds_any<'a>(content: &[u8], all: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
     let spelt: Vec<Vec<u8>> = all.flat_map(spellings).collect();
     let search = aho_corasick::AhoCorasick::new(&spelt).unwrap();
     search.find(content).map(|found| found.pattern().as_usize() / 5)
 }
 
 /// The period's secret, opened with what the data directory and the key file have: derived here once more, from the description.
-fn secret(world: &World, name: &str) -> [u8; 32] {
-    let kek = fs::read_to_string(world.data().join("kek")).unwrap();
+pub fn secret(data: &Path, store: &Store, name: &str) -> [u8; 32] {
+    let kek = fs::read_to_string(data.join("kek")).unwrap();
     let kek: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&kek[2 * at..2 * at + 2], 16).unwrap()).collect();
-    let standing = world.custody.store().standing().unwrap().unwrap();
+    let standing = store.standing().unwrap().unwrap();
     let standing = WrappingKey::new(kek.as_slice().try_into().unwrap()).unwrap(&standing, b"v1|standing").unwrap();
     let mut wrapping = [0; 32];
     Hkdf::<Sha256>::new(Some(&kek), standing.expose()).expand(b"sluis 20261124 standing record keys", &mut wrapping).unwrap();
-    let wrapped = world.custody.store().period(name).unwrap().unwrap().wrapped;
+    let wrapped = store.period(name).unwrap().unwrap().wrapped;
     *WrappingKey::new(&wrapping).unwrap(&wrapped, format!("v1|period|{name}").as_bytes()).unwrap().expose()
 }
 
@@ -53,7 +54,7 @@ fn secret(world: &World, name: &str) -> [u8; 32] {
 fn before_a_release_everything_is_sealed_and_after_it_nothing_is_left() {
     let world = World::new();
     world.lives(20);
-    let secrets = [MONTH, QUARTER].map(|name| secret(&world, name));
+    let secrets = [MONTH, QUARTER].map(|name| secret(&world.data(), world.custody.store(), name));
     let wrapped = [MONTH, QUARTER].map(|name| world.custody.store().period(name).unwrap().unwrap().wrapped);
     let visits: Vec<_> = [MONTH, QUARTER].into_iter().flat_map(|name| world.visits(name)).collect();
     assert_eq!(visits.len(), 200);

@@ -133,3 +133,24 @@ fn what_is_released_is_out_of_reach_and_the_answer_says_why() {
     world.charges(&card(2), "AC-1", Timestamp(THEN.0 + DAY));
     assert!(world.visits(QUARTER).len() == 15, "two of five are not counted");
 }
+
+/// Regressions: what stood behind the first 16 MiB was passed over, and a file's mark of its encoding was taken for a part of the first identifier.
+#[test]
+fn nobody_in_a_file_of_objections_is_passed_over() {
+    let world = World::new();
+    let config = world.config(&world.data());
+    let asked = world.dir.path().join("asked");
+    let asks = |text: &str| {
+        std::fs::write(&asked, text).unwrap();
+        sluis(&["opt-out", "add", "--file", asked.to_str().unwrap(), "--config", config.to_str().unwrap()])
+    };
+    let said = asks(&format!("\u{feff}{}\r\n", card(1)));
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    world.charges(&card(1), "AC-1", THEN);
+    assert_eq!(world.counted(), [0, 0]);
+    let said = asks(&format!("{}\n{}{}\n", card(2), "# they wrote at length\n".repeat(750_000), card(3)));
+    assert_eq!(said.status.code(), Some(1));
+    assert!(said.stdout.is_empty() && text(&said.stderr).contains("cannot be read"), "{}", text(&said.stderr));
+    world.charges(&card(2), "AC-1", THEN);
+    assert_eq!(world.counted(), [1, 1], "nothing was done by halves");
+}

@@ -199,6 +199,54 @@ fn every_bad_line_is_told_by_its_number_and_no_value_is_quoted() {
     assert!(said.status.code() == Some(1) && text(&said.stderr).contains("cannot read"));
 }
 
+/// Mistakes of both files are told in one run, and a release that could not be written is not made.
+#[test]
+fn everything_that_is_wrong_is_told_before_anything_is_spent() {
+    let desk = Desk::new();
+    let sessions = desk.file("s.ndjson", "{}\n");
+    let objections = desk.file("o.txt", &"x".repeat(300));
+    let said = desk.scratch(&sessions, "out", "1", &["--opt-out", objections.to_str().unwrap()]);
+    let told = text(&said.stderr);
+    assert!(said.status.code() == Some(1) && told.contains("line 1: ") && told.contains("no card and no contract"), "{told}");
+    let said = desk.scratch(&desk.path("none"), "out", "1", &["--opt-out", desk.path("neither").to_str().unwrap()]);
+    let told = text(&said.stderr);
+    assert!(told.contains("none") && told.contains("neither"), "{told}");
+    let good = desk.file("good.ndjson", &town(&[]));
+    desk.file("file", "in the way");
+    fs::create_dir(desk.path("full")).unwrap();
+    fs::write(desk.path("full").join("figures.json"), b"of another release").unwrap();
+    for out in ["file", "full"] {
+        let said = desk.scratch(&good, out, "1", &[]);
+        assert!(said.status.code() == Some(1) && !desk.path(&format!("{out}.ledger")).exists(), "{}", text(&said.stderr));
+    }
+    assert_eq!(fs::read(desk.path("full").join("figures.json")).unwrap(), b"of another release");
+    assert_eq!(files(&desk.path("full")).len(), 1);
+}
+
+/// Two releases at once with one scratch ledger: both are in it.
+#[test]
+fn two_processes_do_not_lose_each_others_entries() {
+    let desk = Desk::new();
+    let sessions = desk.file("s.ndjson", &town(&[]));
+    let path = |name: &str| desk.path(name).display().to_string();
+    let children = [QUARTER, MONTH].map(|name| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_sluis"))
+            .args(["stats", "release", "--period", name, "--config", &path("sluis.toml"), "--sites", &path("sites.csv")])
+            .args(["--sessions", sessions.to_str().unwrap(), "--out", &path(name), "--scratch-ledger", &path("ledger")])
+            .env_clear()
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(fs::read_to_string(desk.path("ledger")).unwrap().lines().count(), 4, "three tables of the quarter and one of the month");
+    for name in [QUARTER, MONTH] {
+        assert_eq!(verify(&desk.path(name), None).failures, Vec::<String>::new());
+    }
+}
+
 #[test]
 fn mistakes_of_the_configuration_are_told_at_once_and_quote_nothing() {
     let desk = Desk::new();

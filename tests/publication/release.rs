@@ -325,20 +325,118 @@ fn exact_tables_say_that_they_are_not_differentially_private() {
     world.publication.terms.method = Method::Exact;
     world.publication.terms.parameters.cap = Rho(1);
     world.lives(300);
-    for name in [MONTH, QUARTER] {
-        world.close(name).unwrap();
-        assert!(world.close(name).unwrap_err().is_released());
-        let out = world.dir.path().join(name);
-        sink::write(&out, &world.publication.released(period(name)).unwrap().unwrap()).unwrap();
-        assert_eq!(verify(&out, None).failures, Vec::<String>::new());
-        let manifest = fs::read_to_string(out.join(MANIFEST)).unwrap();
-        assert!(manifest.contains("NOT DIFFERENTIALLY PRIVATE") && manifest.contains("\"rules\""), "{manifest}");
-    }
+    world.close(MONTH).unwrap();
+    assert!(world.close(MONTH).unwrap_err().is_released());
+    let out = world.dir.path().join(MONTH);
+    sink::write(&out, &world.publication.released(period(MONTH)).unwrap().unwrap()).unwrap();
+    assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+    let manifest = fs::read_to_string(out.join(MANIFEST)).unwrap();
+    assert!(manifest.contains("NOT DIFFERENTIALLY PRIVATE") && manifest.contains("\"rules\""), "{manifest}");
+    // The quarter of the same sessions would tell what the month withholds: it is not released, and the gateway keeps nothing of it.
+    assert_eq!(world.close(QUARTER), Err(NotPublished::Refused(Refused::Overlaps(sluis::stats::Table::T0, period(MONTH)))));
+    let round = world.publication.round(CLOSED).unwrap();
+    assert_eq!((round.overdue, round.released), (0, 0));
+    assert_eq!(world.counted(), [0, 0]);
+    assert!(world.custody.store().period(QUARTER).unwrap().unwrap().closed.is_some());
     let ledger = ledger(world.custody.store()).unwrap();
-    assert_eq!((ledger.entries().len(), ledger.spent(2025)), (2, Rho(0)));
+    assert_eq!((ledger.entries().len(), ledger.spent(2025)), (1, Rho(0)));
     // Noise would be a second release of the same numbers.
     world.publication.terms.method = Method::DifferentiallyPrivate;
     assert!(world.close(MONTH).unwrap_err().is_released());
+}
+
+/// An exact quarter is released where none of its months was.
+#[test]
+fn an_exact_quarter_is_released_where_its_months_were_not() {
+    let mut world = World::new();
+    world.publication.terms.method = Method::Exact;
+    world.lives(300);
+    world.close(QUARTER).unwrap();
+    let out = world.dir.path().join(QUARTER);
+    sink::write(&out, &world.publication.released(period(QUARTER)).unwrap().unwrap()).unwrap();
+    assert_eq!(verify(&out, None).failures, Vec::<String>::new());
+    assert!(matches!(world.close(MONTH), Err(NotPublished::Refused(Refused::Overlaps(..)))));
+}
+
+/// A period that nobody was counted in and that never can be released is let go of once, and not looked at for ever.
+#[test]
+fn a_period_that_was_never_opened_is_let_go_of_too() {
+    let mut world = World::new();
+    world.publication.terms.parameters.cap = Rho(1);
+    world.lives(5);
+    // The gateway was away until March.
+    let march = Timestamp(SEPTEMBER + 190 * DAY);
+    let first = world.publication.round(march).unwrap();
+    assert!(first.overdue > 0, "{first:?}");
+    let later = world.publication.round(march).unwrap();
+    let closed = world.custody.store().periods().unwrap().iter().filter(|row| row.closed.is_some()).count();
+    assert!(closed >= 6, "September to December, and two quarters: {closed}");
+    assert!(later.overdue < first.overdue, "{later:?} after {first:?}");
+}
+
+/// A ledger's entry names the sources that made the figures, as anybody can digest them.
+#[test]
+fn the_code_in_the_ledger_is_the_digest_of_the_sources() {
+    fn sources(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { sources(&path, found) } else { found.push(path) }
+        }
+    }
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = ["publication/gathering.rs", "publication/people.rs", "stats.rs"].map(|name| src.join(name)).to_vec();
+    sources(&src.join("stats"), &mut found);
+    found.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    let all: Vec<u8> = found.iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(sluis::publication::code(), format!("sluis {}, sources {}", env!("CARGO_PKG_VERSION"), Digest::of(&all)));
+    let world = World::new();
+    world.lives(3);
+    world.close(MONTH).unwrap();
+    assert_eq!(ledger(world.custody.store()).unwrap().entries()[0].code, sluis::publication::code());
+}
+
+/// The register changes in the middle of a period: what it has at the close counts where it is then, and what it has lost counts nowhere.
+#[test]
+fn a_register_that_changes_in_a_period_counts_as_it_is_at_the_close() {
+    let mut world = World::new();
+    world.lives(100);
+    let register: String =
+        sites().lines().filter(|line| !line.starts_with("HPC-")).map(|line| line.replace("Delft", "Schiedam") + "\n").collect();
+    let sites = sluis::cdr::site::Sites::parse(&register, ZONE).unwrap();
+    let grouping = sluis::stats::Grouping { neighbourhood: 10, ..Default::default() };
+    world.publication.terms.geography = sluis::publication::register::geography(&sites, "NL", ZONE, grouping).unwrap();
+    world.close(MONTH).unwrap();
+    let files = world.publication.released(period(MONTH)).unwrap().unwrap();
+    let figures: Figures = serde_json::from_slice(&files.iter().find(|(name, _)| name == FIGURES).unwrap().1).unwrap();
+    let names: std::collections::BTreeSet<&str> =
+        figures.tables[0].rows.iter().flat_map(|row| row.area.path.iter().map(String::as_str)).collect();
+    assert!(names.contains("Schiedam") && !names.contains("Delft"), "{names:?}");
+    assert!(figures.tables[0].rows.iter().all(|row| row.class != Some(sluis::stats::Class::Hpc)));
+}
+
+/// Two processes release the same period at once: one release, spent once, and both have its bytes.
+#[test]
+fn two_processes_at_once_make_one_release() {
+    let world = World::new();
+    world.lives(60);
+    let config = world.config(&world.data());
+    let World { dir, publication, custody, .. } = world;
+    drop((publication, custody));
+    let outs = ["one", "other"].map(|name| dir.path().join(name));
+    let children = outs.each_ref().map(|out| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_sluis"))
+            .args(["stats", "release", "--period", QUARTER, "--out", out.to_str().unwrap(), "--config", config.to_str().unwrap()])
+            .env_clear()
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(files(&outs[0]), files(&outs[1]));
+    assert_eq!(verify(&outs[0], None).failures, Vec::<String>::new());
+    let custody = crate::world::custody(&dir.path().join("data"), Role::Beside);
+    assert_eq!(ledger(custody.store()).unwrap().spent(2025), Rho(60_000));
 }
 
 /// Whatever is changed in whichever file, the failure names the file.

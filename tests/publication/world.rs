@@ -176,11 +176,16 @@ impl World {
 
     /// A month of a town: so many cards, each of which charges five times.
     pub fn lives(&self, cards: usize) {
+        self.lives_in(cards, SEPTEMBER);
+    }
+
+    /// The same in another month.
+    pub fn lives_in(&self, cards: usize, month: i64) {
         for n in 0..cards {
             let code = self.code(&card(n));
             for time in 0..5 {
                 let station = if (n + time) % 7 == 0 { format!("HPC-{}", n % 4) } else { format!("AC-{}", (n * 7 + time) % 60) };
-                let begun = Timestamp(SEPTEMBER + ((n * 13 + time * 5) % 28) as i64 * DAY + ((n + time) % 24) as i64 * HOUR);
+                let begun = Timestamp(month + ((n * 13 + time * 5) % 28) as i64 * DAY + ((n + time) % 24) as i64 * HOUR);
                 let session = self.session(&code, &station, begun, 1 + (n % 5) as i64, 5_000 + 700 * (n % 30) as u32);
                 self.passes(&session, true, Timestamp(begun.0 + 8 * HOUR));
             }

@@ -140,6 +140,67 @@ fn truth(visits: &[Visit], made: &TableFigures, names: &BTreeMap<String, (Vec<St
         .collect()
 }
 
+/// The least and the most that a withheld number of sessions can be for all that follows from the published ones: a programme with an unknown for
+/// each withheld number, where the library has one for several.
+fn interval(made: &TableFigures, truth: &[u64], at: usize) -> (f64, f64) {
+    use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome, Variable};
+    let bound = |direction| {
+        let mut problem = Problem::new(direction);
+        let unknown = |at: &usize| made.rows[*at].measure == Measure::Sessions && made.rows[*at].value.is_none();
+        // A bound far above all: so that there is an answer.
+        let variables: BTreeMap<usize, Variable> =
+            (0..made.rows.len()).filter(unknown).map(|of| (of, problem.add_var(if of == at { 1.0 } else { 0.0 }, (0.0, 1e6)))).collect();
+        for relation in relations(made, Measure::Sessions) {
+            let left: Vec<_> = relation.iter().filter_map(|(of, sign)| Some((*variables.get(of)?, *sign))).collect();
+            let right: f64 =
+                relation.iter().filter(|(of, _)| !variables.contains_key(of)).map(|(of, sign)| -sign * truth[*of] as f64).sum();
+            if !left.is_empty() {
+                problem.add_constraint(&left, ComparisonOp::Eq, right);
+            }
+        }
+        match problem.solve() {
+            Ok(SolveOutcome::Solution(solution)) => solution.objective(),
+            other => panic!("{other:?}"),
+        }
+    };
+    (bound(OptimizationDirection::Minimize), bound(OptimizationDirection::Maximize))
+}
+
+/// All withheld numbers of sessions could be a fifth smaller and larger.
+fn all_are_wide(made: &TableFigures, truth: &[u64]) -> Result<(), TestCaseError> {
+    for (at, row) in made.rows.iter().enumerate().filter(|(_, row)| row.measure == Measure::Sessions && row.value.is_none()) {
+        let exact = truth[at] as f64;
+        if exact > 0.0 {
+            let (least, most) = interval(made, truth, at);
+            prop_assert!(least <= 0.8 * exact + 1e-6 && most >= 1.2 * exact - 1e-6, "{row:?} is {exact}, from {least} to {most}");
+        }
+    }
+    Ok(())
+}
+
+/// Three municipalities in two provinces, with four neighbourhoods of AC each and a hub in the first two.
+fn shires() -> (Geography, BTreeMap<String, (Vec<String>, Class)>) {
+    let (mut places, mut names) = (Vec::new(), BTreeMap::new());
+    for (n, (province, municipality)) in [("A", "a"), ("A", "b"), ("B", "c")].into_iter().enumerate() {
+        let area = |part: &str| ["Nederland", province, municipality, part].map(str::to_owned).to_vec();
+        for part in ["1", "2", "3", "4"] {
+            let key = format!("{n}-{part}");
+            places.push(place(&key, [province, municipality, part], 11_000));
+            names.insert(key, (area(part), Class::Ac));
+        }
+        if n < 2 {
+            for pole in 0..2 {
+                let mut fast = place(&format!("{n}-hub-{pole}"), [province, municipality, "1"], 300_000);
+                fast.site = "Plein".to_owned();
+                places.push(fast);
+            }
+            names.insert(format!("{n}-hub-0"), (area("Plein"), Class::Hpc));
+        }
+    }
+    let grouping = Grouping { neighbourhood: 1, ..Grouping::default() };
+    (Geography::new("Nederland", ZONE, &places, grouping).unwrap(), names)
+}
+
 /// Six municipalities in two provinces, AC and HPC.
 fn land() -> (Geography, BTreeMap<String, (Vec<String>, Class)>) {
     let mut places = Vec::new();
@@ -174,6 +235,21 @@ proptest! {
         for at in determined(&made, Measure::Sessions) {
             prop_assert_eq!(truth[at], 0, "{:?} follows from the rest", &made.rows[at]);
         }
+        all_are_wide(&made, &truth)?;
+    }
+
+    /// The same where cells lie a level deeper, and a total of a municipality may have to be withheld.
+    #[test]
+    fn what_is_withheld_is_wide_in_neighbourhoods_too(counts in proptest::collection::vec(prop_oneof![0_u32..13, 13_u32..30, 60_u32..90], 14), wh in 1_000_u64..60_000) {
+        let (geography, names) = shires();
+        let keys: Vec<_> = names.keys().cloned().collect();
+        let visits: Vec<_> = counts.iter().enumerate().flat_map(|(n, count)| people(1_000 * n as u32, *count, &keys[n], wh + 100 * n as u64)).collect();
+        let made = exact(&visits, &geography, Table::T1);
+        let truth = truth(&visits, &made, &names);
+        for at in determined(&made, Measure::Sessions) {
+            prop_assert_eq!(truth[at], 0, "{:?} follows from the rest", &made.rows[at]);
+        }
+        all_are_wide(&made, &truth)?;
     }
 }
 
@@ -224,6 +300,139 @@ fn laxer_rules_other_tables_and_second_releases_are_refused() {
     let contributions = Contribution::gather(&people(0, 40, "LEI-1", 1_000), q4, &geography).collect::<Vec<_>>();
     let early = release_exact(q4, Table::T1, &geography, contributions, Rules::default(), &ledger, sluis::clock::Timestamp(0), "test");
     assert_eq!(early.unwrap_err(), NoRelease::Open);
+}
+
+/// A month's T0 and its quarter's T1 count the same sessions in the same municipalities: what one withholds could be told from the other.
+#[test]
+fn a_quarter_is_not_released_beside_its_months_nor_a_month_beside_its_quarter() {
+    let geography = geography();
+    let ask = |name: &str, ledger: &Ledger| {
+        let of = period(name);
+        let table = if of.is_quarter() { Table::T1 } else { Table::T0 };
+        release_exact(of, table, &geography, [], Rules::default(), ledger, closed(of), "test")
+    };
+    let with = |names: &[&str]| {
+        let mut ledger = Ledger::default();
+        for name in names {
+            ledger.append(ask(name, &ledger).unwrap().entries.remove(0)).unwrap();
+        }
+        ledger
+    };
+    let months = with(&["2026-10", "2026-11"]);
+    assert_eq!(ask("2026-Q4", &months).unwrap_err(), NoRelease::Refused(Refused::Overlaps(Table::T0, period("2026-10"))));
+    let quarter = with(&["2026-Q4"]);
+    for month in ["2026-10", "2026-11", "2026-12"] {
+        assert_eq!(ask(month, &quarter).unwrap_err(), NoRelease::Refused(Refused::Overlaps(Table::T1, period("2026-Q4"))));
+    }
+    // Other sessions are no matter.
+    assert!(ask("2027-01", &quarter).is_ok() && ask("2026-Q3", &months).is_ok() && ask("2026-12", &months).is_ok());
+}
+
+/// A register in which more hangs together than is known to be checked in bounded time makes no exact table, and says so.
+#[test]
+fn a_register_past_the_bound_is_refused() {
+    // Each municipality has two totals, each province two, and the country two; 3,000 may be.
+    let country = |municipalities: usize| {
+        let places: Vec<_> = (0..municipalities).map(|n| place(&format!("P{n}"), ["A", &format!("m{n}"), "w"], 11_000)).collect();
+        Geography::new("Nederland", ZONE, &places, Grouping { neighbourhood: 1, ..Grouping::default() }).unwrap()
+    };
+    let ask = |geography: &Geography| {
+        let q4 = period("2026-Q4");
+        release_exact(q4, Table::T1, geography, [], Rules::default(), &Ledger::default(), closed(q4), "test")
+    };
+    assert!(ask(&country(1_498)).is_ok());
+    assert_eq!(ask(&country(1_499)).unwrap_err(), NoRelease::TooLarge);
+}
+
+/// The Netherlands: 342 municipalities in 12 provinces, in each some neighbourhoods and a hub or two, so many of them small that much hangs together.
+/// `scale` is how many people a large cell has.
+fn netherlands(table: Table, scale: u32) -> (TableFigures, std::time::Duration) {
+    let (mut places, mut visits, mut person) = (Vec::new(), Vec::new(), 0);
+    for n in 0..342_u32 {
+        let (province, municipality) = (format!("P{:02}", n % 12), format!("M{n:03}"));
+        for part in 0..3 + n % 9 {
+            let wijk = format!("W{part}");
+            for (class, max_w) in [("ac", 11_000), ("dc", 50_000)] {
+                let key = format!("{n}-{part}-{class}");
+                places.push(place(&key, [&province, &municipality, &wijk], max_w));
+                let mixed = n.wrapping_mul(7_919).wrapping_add(part * 104_729).wrapping_add(max_w) % 997;
+                let count = 1 + mixed * scale / 997 / if class == "ac" { 1 } else { 3 };
+                visits.extend(people(person, count, &key, 4_000 + u64::from(mixed) * 30));
+                person += count;
+            }
+        }
+        if n % 3 == 0 {
+            for pole in 0..2 {
+                let mut fast = place(&format!("{n}-hub-{pole}"), [&province, &municipality, "W0"], 300_000);
+                fast.site = format!("Plein {n}");
+                places.push(fast);
+            }
+            visits.extend(people(person, 1 + n % 40, &format!("{n}-hub-0"), 30_000));
+            person += 1 + n % 40;
+        }
+    }
+    let geography = Geography::new("Nederland", ZONE, &places, Grouping { neighbourhood: 1, ..Grouping::default() }).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "it is measured how long it takes")]
+    let began = std::time::Instant::now();
+    let made = exact(&visits, &geography, table);
+    (made, began.elapsed())
+}
+
+/// The whole country is checked in bounded time, whether its cells are large or small.
+#[test]
+fn the_netherlands_are_looked_at_whole() {
+    the_country_is_looked_at(&[(Table::T0, 60), (Table::T1, 24)]);
+}
+
+/// The cells of the size at which the most hangs together: where some are withheld and their municipalities just not.
+/// `cargo test --release --test stats the_netherlands -- --include-ignored --nocapture`
+#[test]
+#[ignore = "for a release build: a minute without optimisation"]
+fn the_netherlands_are_looked_at_whole_whatever_their_cells() {
+    the_country_is_looked_at(&[(Table::T0, 20), (Table::T1, 30), (Table::T1, 45), (Table::T1, 60), (Table::T1, 90), (Table::T1, 150)]);
+}
+
+fn the_country_is_looked_at(tables: &[(Table, u32)]) {
+    for (table, scale) in tables.iter().copied() {
+        let (made, took) = netherlands(table, scale);
+        let of =
+            |withheld: bool| made.rows.iter().filter(|row| row.measure == Measure::Sessions && row.value.is_none() == withheld).count();
+        println!("{table:?} of 342 municipalities, cells of up to {scale}: {} withheld, {} shown, {took:?}", of(true), of(false));
+        assert!(of(true) > 30 && of(false) > 300, "{} withheld, {} shown", of(true), of(false));
+        for at in determined_singly(&made) {
+            panic!("{:?} follows from the rest", made.rows[at]);
+        }
+    }
+}
+
+/// The withheld numbers that are the only ones in what they are added up with: no elimination, which takes too long for a country. None of its numbers
+/// is nothing, but those of homes, of which it has none.
+fn determined_singly(made: &TableFigures) -> Vec<usize> {
+    let mut children: BTreeMap<(Vec<String>, Option<Class>), Vec<usize>> = BTreeMap::new();
+    for (at, row) in made.rows.iter().enumerate().filter(|(_, row)| row.measure == Measure::Sessions && row.class.is_some()) {
+        if row.kind == Kind::Total {
+            children.entry((row.area.path.clone(), None)).or_default().push(at);
+        }
+        if let Some(parent) = row.area.parent() {
+            children.entry((parent.path, row.class)).or_default().push(at);
+        }
+    }
+    let totals: BTreeMap<_, usize> = made
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.measure == Measure::Sessions && row.kind == Kind::Total)
+        .map(|(at, row)| ((row.area.path.clone(), row.class), at))
+        .collect();
+    let hidden = |at: &usize| made.rows[*at].value.is_none();
+    children
+        .into_iter()
+        .filter_map(|(of, parts)| {
+            let all: Vec<usize> = parts.into_iter().chain(totals.get(&of).copied()).filter(hidden).collect();
+            <[usize; 1]>::try_from(all).ok().map(|[at]| at)
+        })
+        .filter(|at| made.rows[*at].class != Some(Class::Home))
+        .collect()
 }
 
 /// A country of 90 municipalities, most of them with cells of few: what hangs together there is large.

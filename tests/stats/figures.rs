@@ -8,6 +8,9 @@ use sluis::stats::{
     Randomness, Release, Row, Table, TableFigures, TestNoise, Unit, Visit, release,
 };
 
+/// No contributions.
+const NOBODY: [sluis::stats::Contribution; 0] = [];
+
 /// The moment at which a period may be released.
 pub(crate) fn closed(period: Period) -> Timestamp {
     period.close(ZONE)
@@ -15,7 +18,7 @@ pub(crate) fn closed(period: Period) -> Timestamp {
 
 pub(crate) fn empty_release(period: Period, tables: &[Table], parameters: &Parameters, ledger: &Ledger) -> Result<Release, NoRelease> {
     let mut noise = TestNoise::not_for_publication(1);
-    release(period, tables, &geography(), [], parameters, ledger, closed(period), "test", &mut noise)
+    release(period, tables, &geography(), NOBODY, parameters, ledger, closed(period), "test", &mut noise)
 }
 
 /// The figures of visits, all tables of the period, with this noise.
@@ -308,7 +311,7 @@ impl Randomness for Broken {
 fn without_randomness_nothing_is_released() {
     let q4 = period("2026-Q4");
     let (parameters, ledger) = (Parameters::default(), Ledger::default());
-    let refused = release(q4, &[Table::T1], &geography(), [], &parameters, &ledger, closed(q4), "test", &mut Broken).unwrap_err();
+    let refused = release(q4, &[Table::T1], &geography(), NOBODY, &parameters, &ledger, closed(q4), "test", &mut Broken).unwrap_err();
     assert_eq!(refused, NoRelease::Noise(NoNoise::NoRandomness(NoRandomness)));
 }
 

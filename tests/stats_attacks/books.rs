@@ -13,7 +13,7 @@ fn the_ledger_refuses_a_second_release_whatever_has_changed() {
         let tables = Table::of(period.is_quarter());
         let asked = |tables: &[Table], people: &[_], ledger: &Ledger| {
             let mut noise = TestNoise::not_for_publication(3);
-            release(period, tables, &geography, people.iter().cloned(), &with, ledger, period.close(ZONE), "test", &mut noise)
+            release(period, tables, &geography, people, &with, ledger, period.close(ZONE), "test", &mut noise)
         };
         for entry in asked(tables, &people, &ledger).unwrap().entries {
             ledger.append(entry).unwrap();

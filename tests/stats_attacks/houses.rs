@@ -5,6 +5,7 @@ use sluis::stats::{
     Contribution, Figures, Geography, Kind, Ledger, MeasureParameters, NoRelease, Parameters, Period, Refused, Rho, Rules, Table,
     TestNoise, release, release_exact,
 };
+use std::sync::OnceLock;
 
 /// Somebody who publishes figures of those that it knows.
 pub(crate) trait House {
@@ -14,6 +15,12 @@ pub(crate) trait House {
 
 /// Opens a house whose noise has nothing to do with that of any other seed.
 pub(crate) type Opens = fn(u64) -> Box<dyn House>;
+
+/// The geography, made once.
+fn town() -> &'static Geography {
+    static TOWN: OnceLock<Geography> = OnceLock::new();
+    TOWN.get_or_init(geography)
+}
 
 /// What is shared by all.
 struct Desk {
@@ -26,7 +33,7 @@ struct Desk {
 impl Desk {
     fn new(seed: u64) -> Self {
         let seed = seed.wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(32) ^ 0x2026;
-        Self { geography: geography(), parameters: parameters(), noise: TestNoise::not_for_publication(seed), seed }
+        Self { geography: town().clone(), parameters: parameters(), noise: TestNoise::not_for_publication(seed), seed }
     }
 
     fn draw(
@@ -37,38 +44,63 @@ impl Desk {
         with: &Parameters,
         ledger: &Ledger,
     ) -> Result<sluis::stats::Release, NoRelease> {
-        let known = known.iter().cloned();
         release(period, tables, &self.geography, known, with, ledger, period.close(ZONE), "test", &mut self.noise)
     }
 
-    /// Each measure with parameters of its own, changed by `fault`, in no ledger that anybody keeps; said to be made with the usual ones.
+    /// Measures with parameters of their own, changed by `fault`, in no ledger that anybody keeps; said to be made with the usual ones. As many at once
+    /// as a year's budget allows.
     fn pretend(&mut self, name: &str, known: &[Contribution], fault: fn(&mut MeasureParameters)) -> Figures {
         let period = period(name);
         let mut figures: Option<Figures> = None;
         for table in Table::of(period.is_quarter()) {
             let honest = self.parameters.of(*table).clone();
-            for (number, measure) in honest.measures.iter().enumerate() {
+            let mut whole: Option<Figures> = None;
+            for several in at_once(&honest.measures, fault, self.parameters.cap) {
                 let mut with = self.parameters.clone();
                 let of = &mut with.tables[*table as usize];
-                fault(&mut of.measures[number]);
+                several.iter().for_each(|number| fault(&mut of.measures[*number]));
                 of.rho = Rho(of.measures.iter().map(|measure| measure.rho.0).sum());
                 let mut made = self.draw(period, &[*table], known, &with, &Ledger::default()).unwrap().figures;
-                made.tables[0].rows.retain(|row| row.measure == measure.measure);
+                let is_one = |measure| several.iter().any(|number| honest.measures[*number].measure == measure);
+                made.tables[0].rows.retain(|row| is_one(row.measure));
                 for (said, honest) in made.tables[0].measures.iter_mut().zip(&honest.measures) {
                     (said.square, said.variance, said.rho) = (honest.square, honest.variance(), honest.rho);
                 }
                 made.tables[0].rho = honest.rho;
-                match &mut figures {
-                    None => figures = Some(made),
-                    Some(all) => match all.tables.iter_mut().find(|of| of.table == *table) {
-                        Some(of) => of.rows.append(&mut made.tables[0].rows),
-                        None => all.tables.append(&mut made.tables),
-                    },
+                match &mut whole {
+                    None => whole = Some(made),
+                    Some(all) => all.tables[0].rows.append(&mut made.tables[0].rows),
                 }
+            }
+            match &mut figures {
+                None => figures = whole,
+                Some(all) => all.tables.append(&mut whole.unwrap().tables),
             }
         }
         figures.unwrap()
     }
+}
+
+/// The measures of a table, by their numbers, in lots that fit under the cap with the fault in them.
+fn at_once(measures: &[MeasureParameters], fault: fn(&mut MeasureParameters), cap: Rho) -> Vec<Vec<usize>> {
+    let mut lots: Vec<Vec<usize>> = Vec::new();
+    for number in 0..measures.len() {
+        let cost = |lot: &[usize]| {
+            let with = measures.iter().enumerate().map(|(at, measure)| {
+                let mut measure = *measure;
+                if lot.contains(&at) {
+                    fault(&mut measure);
+                }
+                measure.rho.0
+            });
+            with.sum::<u32>()
+        };
+        match lots.last_mut() {
+            Some(lot) if cost(&[&lot[..], &[number]].concat()) <= cap.0 => lot.push(number),
+            _ => lots.push(vec![number]),
+        }
+    }
+    lots
 }
 
 /// As it is done: one ledger, one draw, and what was released before is handed out again.
