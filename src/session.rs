@@ -20,6 +20,7 @@ pub use budget::Allowance;
 use budget::Budget;
 pub use calls::MAX_PENDING;
 use calls::{Calls, Match, Meeting, Pending};
+use smallvec::smallvec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 pub use step::{Outcome, Pace, Seen, Step};
@@ -148,7 +149,7 @@ impl Session {
                 let error = error_frame(pending.id(), "GenericError", "no answer came in time");
                 let seen =
                     Seen { from, kind: Some(Kind::Call), action: pending.action, outcome: Outcome::Unanswered, withheld: 0, replaced: 0 };
-                steps.push(Step { send: vec![(from, error)], settles: pending.settles, seen: Some(seen), ..Step::default() });
+                steps.push(Step { send: smallvec![(from, error)], settles: pending.settles, seen: Some(seen), ..Step::default() });
             }
         }
         steps
@@ -288,7 +289,7 @@ impl Session {
         if frame.kind == Kind::Call {
             self.calls[from as usize].expect(pending);
         }
-        step.send = vec![(from.other(), outgoing)];
+        step.send = smallvec![(from.other(), outgoing)];
         step
     }
 

@@ -6,6 +6,7 @@ mod certificate;
 mod error;
 pub(crate) mod meter;
 mod rewrite;
+mod spare;
 mod text;
 mod tripwire;
 
@@ -50,8 +51,8 @@ impl Outgoing {
     }
 
     /// Gives the text away to be written.
-    pub fn into_text(self) -> String {
-        self.text
+    pub fn into_text(mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 
     /// The bytes of a binary message; `None` for text, which OCPP-J is.
@@ -59,9 +60,20 @@ impl Outgoing {
         self.binary.as_deref()
     }
 
+    /// Room for a frame of about so many bytes that the gateway words itself.
+    pub(crate) fn room(length: usize) -> String {
+        spare::take(length)
+    }
+
     /// A frame that the gateway words itself, from its own closed phrases.
     pub(crate) fn own(text: String) -> Self {
         Self { text, binary: None }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        spare::give(std::mem::take(&mut self.text));
     }
 }
 

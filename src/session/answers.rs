@@ -8,6 +8,7 @@ use crate::ocpp::json::{Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::Plan;
 use crate::treat::{self, Context, Fact, Metered, Outgoing, Tally, Verdict};
+use smallvec::smallvec;
 use std::sync::Arc;
 
 impl Session {
@@ -25,7 +26,7 @@ impl Session {
         if self.bounds.exceeded(frame.kind, pending.action, turn.text.len()) {
             let error = error_frame(id, "InternalError", "the answer was too big");
             let step = turn.only_seen(pending.action, Outcome::TooBig);
-            return Step { send: vec![(caller, error)], settles: pending.settles, ..step };
+            return Step { send: smallvec![(caller, error)], settles: pending.settles, ..step };
         }
         let plan: &Plan = rules.plan(self.version);
         let call = plan.call(caller, pending.action).and_then(|(_, call)| call);
@@ -99,7 +100,7 @@ impl Session {
                 }
             }
         };
-        step.send = vec![(caller, outgoing)];
+        step.send = smallvec![(caller, outgoing)];
         step
     }
 
@@ -178,7 +179,7 @@ impl Session {
         }
         let outcome = if treated.changed { Outcome::Treated } else { Outcome::Untouched };
         let seen = Some(turn.seen("other", outcome, &treated.tally));
-        Step { send: vec![(from.other(), treated.frame)], seen, ..Step::default() }
+        Step { send: smallvec![(from.other(), treated.frame)], seen, ..Step::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::identity::{Epoch, Sighting};
 use crate::ocpp::{Kind, Side};
 use crate::treat::{Fact, Outgoing};
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// What became of a frame. A closed list: it is a metric label and goes into logs.
@@ -54,8 +55,8 @@ impl Outcome {
 /// What to do after one frame, in this order: record, pin, submit facts, wait for them if it settles, write each frame to its side.
 #[derive(Default)]
 pub struct Step {
-    /// Frames to write, each to its side. Usually one.
-    pub send: Vec<(Side, Outgoing)>,
+    /// Frames to write, each to its side. Nearly always one, which is kept in place.
+    pub send: SmallVec<[(Side, Outgoing); 1]>,
     /// Must be durable before anything in `send` goes to the CSMS (I4).
     pub sightings: Vec<Sighting>,
     /// Transactions begun (or ended: `None`) with the epoch they are pinned to, to be remembered across connections. Must be durable before

@@ -110,7 +110,7 @@ fn violation_of_type(outcome: Outcome) -> &'static str {
 }
 
 pub(super) fn error_frame(id: &str, code: &str, description: &str) -> Outgoing {
-    let mut text = String::with_capacity(48 + id.len() + description.len());
+    let mut text = Outgoing::room(48 + id.len() + description.len());
     text.push_str("[4,");
     write_string(&mut text, id);
     text.push_str(",\"");
@@ -122,7 +122,7 @@ pub(super) fn error_frame(id: &str, code: &str, description: &str) -> Outgoing {
 }
 
 pub(super) fn result_frame(id: &str, payload: &str) -> Outgoing {
-    let mut text = String::with_capacity(8 + id.len() + payload.len());
+    let mut text = Outgoing::room(8 + id.len() + payload.len());
     text.push_str("[3,");
     write_string(&mut text, id);
     text.push(',');

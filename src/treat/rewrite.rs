@@ -6,7 +6,7 @@ mod settings;
 mod strings;
 
 use super::meter::Sample;
-use super::{Context, Memory, Outgoing, Tally, Treated, Verdict, text};
+use super::{Context, Memory, Outgoing, Tally, Treated, Verdict, spare, text};
 use crate::identity::Declared;
 use crate::ocpp::Side;
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
@@ -39,11 +39,10 @@ pub(crate) fn frame(
         return Err(Unreadable::Syntax);
     }
     let Rewriter { mut out, copied, tally, .. } = rewriter;
-    if copied == 0 && out.is_empty() {
-        out = frame.to_owned();
-    } else {
-        out.push_str(&frame[copied..]);
+    if out.capacity() == 0 {
+        out = spare::take(frame.len());
     }
+    out.push_str(&frame[copied..]);
     let payload = head..out.len() - (frame.len() - end);
     Ok(Treated { verdict, frame: Outgoing { text: out, binary: None }, payload, changed: copied > 0, tally })
 }
@@ -158,7 +157,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn copy(&mut self, to: usize) {
         let text = self.cursor.text();
         if self.out.capacity() == 0 {
-            self.out = String::with_capacity(text.len() + 64);
+            self.out = spare::take(text.len() + 64);
         }
         self.out.push_str(&text[self.copied..to]);
         self.copied = to;
