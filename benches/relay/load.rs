@@ -1,7 +1,7 @@
 //! Stations that load a proxy, and the central system behind it.
 
 use crate::traffic::{self, Script};
-use crate::wire::{self, Wire};
+use crate::wire::{self, Refused, Wire};
 use std::io::Result;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,6 +52,13 @@ impl Way {
         let socket = self.socket(from).await?;
         let wire = Wire::connect(socket, &format!("/csms/CP-{number}"), Script::protocol(number)).await?;
         Ok(Station { wire, script: Script::new(number) })
+    }
+
+    /// The same, where an answer that refuses is no error.
+    pub(crate) async fn try_station(&self, number: usize, from: u8) -> Result<std::result::Result<Station, Refused>> {
+        let socket = self.socket(from).await?;
+        let wire = Wire::ask(socket, &format!("/csms/CP-{number}"), Script::protocol(number)).await?;
+        Ok(wire.map(|wire| Station { wire, script: Script::new(number) }))
     }
 }
 

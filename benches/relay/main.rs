@@ -4,13 +4,16 @@
 //! `cargo bench --bench relay` prints Markdown tables: CPU per exchange (a CALL and its answer), latency at a fixed rate, new connections a
 //! second, and resident memory per connection. What is measured runs alone on core 1 and everything else on core 0, where there are two
 //! cores and `taskset`. Options after `--`: `quick` (a short round that shows that it works), any of `cpu`, `latency`, `setup`, `memory` to do
-//! only these, any of `nginx`, `haproxy`, `naive`, `sluis` to measure only these, and `plain` or `tls`. nginx and HAProxy are measured where
-//! they are installed.
+//! only these, any of `nginx`, `haproxy`, `naive`, `sluis` to measure only these, and `plain` or `tls`. `growth` draws charts of what becomes of
+//! cost as load, connections and stored rows grow into docs/performance, and `storm` has thousands of stations come back at once; neither is
+//! done unless it is asked for. nginx and HAProxy are measured where they are installed.
 
+mod growth;
 mod load;
 mod naive;
 mod process;
 mod proxies;
+mod storm;
 mod traffic;
 mod wire;
 
@@ -176,7 +179,13 @@ async fn run(words: &[String]) {
     certificate(dir.path());
     let (_csms, line) = helper(&["csms"]);
     let upstream: SocketAddr = line.parse().expect("an address");
-    println!("{rounds} rounds of {} s in turns, medians; a machine with {} core(s).", time.as_secs(), process::cores());
+    println!("{rounds} rounds of {} s in turns, medians; a machine with {}.", time.as_secs(), growth::machine());
+    if words.iter().any(|word| word == "growth") {
+        return growth::run(upstream, dir.path(), Path::new("docs/performance"), quick).await;
+    }
+    if words.iter().any(|word| word == "storm") {
+        return storm::run(upstream, dir.path(), quick).await;
+    }
     for tls in [false, true].into_iter().filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
         let mut all = proxies(upstream, dir.path(), tls);
         all.retain(|proxy| proxy.process.is_none() || chosen(&["nginx", "haproxy", "naive", "sluis"], proxy.word));

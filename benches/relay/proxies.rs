@@ -108,26 +108,37 @@ pub(crate) fn haproxy(upstream: SocketAddr, dir: &Path, tls: bool) -> Option<Pro
 /// `sluis serve` as it is released, with its strict policy and its journal. Only bounds that thousands of stations behind one address would
 /// meet are lifted.
 pub(crate) fn sluis(upstream: SocketAddr, dir: &Path, tls: bool) -> Proxy {
-    let (listen, admin) = (free_port(), free_port());
-    let data = dir.join(format!("sluis-data-{}", listen.port()));
-    let mut command = pinned(env!("CARGO_BIN_EXE_sluis"), MEASURED_CORE);
-    command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--policy", "strict"]);
-    command.args(["--upstream", &format!("ws://{upstream}/csms"), "--data-dir", &data.display().to_string()]);
-    for (key, value) in [
-        ("LOG__LEVEL", "error"),
+    sluis_in(upstream, dir, tls, &dir.join(format!("sluis-data-{}", free_port().port())))
+}
+
+/// The same over a data directory that may be there already.
+pub(crate) fn sluis_in(upstream: SocketAddr, dir: &Path, tls: bool, data: &Path) -> Proxy {
+    let mut lifted = vec![
         ("LIMITS__ACCEPTS_PER_SECOND", "0"),
         ("LIMITS__CONNECTIONS_PER_NETWORK", "0"),
         ("LIMITS__STATION_HANDSHAKES_PER_MINUTE", "0"),
         ("LIMITS__TAKEOVERS_PER_MINUTE", "0"),
         ("FRAMES__PER_SECOND", "100000"),
         ("FRAMES__BURST", "1000000"),
-    ] {
-        command.env(format!("SLUIS_{key}"), value);
-    }
+    ];
+    let (cert, key) = (dir.join("cert.pem").display().to_string(), dir.join("key.pem").display().to_string());
     if tls {
-        command.env("SLUIS_TLS__CERTIFICATES", dir.join("cert.pem")).env("SLUIS_TLS__KEYS", dir.join("key.pem"));
-        command.env("SLUIS_STATIONS__SECURITY_PROFILE", "0");
+        lifted.extend([("TLS__CERTIFICATES", &*cert), ("TLS__KEYS", &key), ("STATIONS__SECURITY_PROFILE", "0")]);
     }
+    serve(upstream, data, tls, &lifted)
+}
+
+/// The same with its default limits, plain.
+pub(crate) fn sluis_as_it_comes(upstream: SocketAddr, dir: &Path) -> Proxy {
+    serve(upstream, &dir.join("sluis-as-it-comes"), false, &[])
+}
+
+fn serve(upstream: SocketAddr, data: &Path, tls: bool, keys: &[(&str, &str)]) -> Proxy {
+    let (listen, admin) = (free_port(), free_port());
+    let mut command = pinned(env!("CARGO_BIN_EXE_sluis"), MEASURED_CORE);
+    command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--policy", "strict"]);
+    command.args(["--upstream", &format!("ws://{upstream}/csms"), "--data-dir", &data.display().to_string()]);
+    command.env("SLUIS_LOG__LEVEL", "error").envs(keys.iter().map(|(key, value)| (format!("SLUIS_{key}"), value)));
     let child = command.stdin(Stdio::null()).spawn().expect("sluis starts");
     let process = Process::new(child);
     ready(listen);

@@ -18,13 +18,25 @@ pub(crate) struct Frame {
     mask: [u8; 4],
 }
 
+/// An answer that is no upgrade.
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    /// Seconds.
+    pub(crate) retry_after: Option<u64>,
+}
+
 fn broken(what: &'static str) -> Error {
     Error::new(ErrorKind::InvalidData, what)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Upgrades as a station.
-    pub(crate) async fn connect(mut socket: S, path: &str, protocol: &str) -> Result<Self> {
+    pub(crate) async fn connect(socket: S, path: &str, protocol: &str) -> Result<Self> {
+        Self::ask(socket, path, protocol).await?.map_err(|_| broken("no upgrade"))
+    }
+
+    /// Asks to be upgraded as a station.
+    pub(crate) async fn ask(mut socket: S, path: &str, protocol: &str) -> Result<std::result::Result<Self, Refused>> {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
         );
@@ -32,7 +44,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         socket.flush().await?;
         let mut wire = Self { socket, bytes: Vec::new(), read: 0 };
         let head = wire.head().await?;
-        if head.starts_with("HTTP/1.1 101") { Ok(wire) } else { Err(broken("no upgrade")) }
+        if head.starts_with("HTTP/1.1 101") {
+            return Ok(Ok(wire));
+        }
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let retry_after = head.lines().find_map(|line| line.strip_prefix("Retry-After: ")?.trim().parse().ok());
+        Ok(Err(Refused { status, retry_after }))
     }
 
     /// Upgrades as a central system, which takes the first subprotocol.
