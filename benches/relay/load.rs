@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Anything that bytes go through.
 pub(crate) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -91,13 +91,18 @@ impl Station {
     }
 }
 
-/// A central system that answers at once and costs little.
-pub(crate) async fn csms(listener: TcpListener) {
+/// A central system that answers at once and costs little, plain or with TLS.
+pub(crate) async fn csms(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) {
+    let secure = tls.map(TlsAcceptor::from);
     let transactions = Arc::new(AtomicU32::new(1_000_000));
     while let Ok((socket, _)) = listener.accept().await {
-        let transactions = Arc::clone(&transactions);
+        let (transactions, secure) = (Arc::clone(&transactions), secure.clone());
         tokio::spawn(async move {
             let _ = socket.set_nodelay(true);
+            let socket: Box<dyn Bytes> = match secure {
+                Some(secure) => Box::new(secure.accept(socket).await?),
+                None => Box::new(socket),
+            };
             let mut wire = Wire::accept(socket).await?;
             loop {
                 let frame = wire.next().await?;

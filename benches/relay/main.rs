@@ -50,7 +50,7 @@ fn main() {
         }
         "csms" => runtime().block_on(async {
             let listener = listen().await;
-            load::csms(listener).await;
+            load::csms(listener, arguments.get(1).map(|dir| proving(Path::new(dir)))).await;
         }),
         "hold" => runtime().block_on(hold(&arguments[1..])),
         "run" => runtime().block_on(run(&arguments[1..])),
@@ -78,7 +78,7 @@ async fn listen() -> TcpListener {
 #[expect(clippy::print_stdout, reason = "tells its parent that all are there")]
 async fn hold(arguments: &[String]) {
     let number = |at: usize| arguments[at].parse::<usize>().expect("a number");
-    let way = Way { to: arguments[0].parse().expect("an address"), tls: arguments.get(5).map(|dir| trusting(Path::new(dir))) };
+    let way = Way { to: arguments[0].parse().expect("an address"), tls: arguments.get(5).map(|dir| trusting(Path::new(dir), true)) };
     let mut held = Vec::new();
     for station in number(1)..number(1) + number(2) {
         let mut station = way.station_from(station, number(3) as u8).await.expect("a station connects");
@@ -117,8 +117,18 @@ fn helper(arguments: &[&str]) -> (Helper, String) {
     (Helper(child), line.trim().to_owned())
 }
 
-/// A client that trusts the certificate of the bench in `dir`.
-fn trusting(dir: &Path) -> Arc<rustls::ClientConfig> {
+/// A server that shows the certificate of the bench in `dir`.
+fn proving(dir: &Path) -> Arc<rustls::ServerConfig> {
+    use rustls::pki_types::pem::PemObject;
+    let cert = rustls::pki_types::CertificateDer::from_pem_file(dir.join("cert.pem")).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(dir.join("key.pem")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    Arc::new(config.with_no_client_auth().with_single_cert(vec![cert], key).expect("a pair"))
+}
+
+/// A client that trusts the certificate of the bench in `dir`, and resumes its sessions or not.
+fn trusting(dir: &Path, resumes: bool) -> Arc<rustls::ClientConfig> {
     let pem = dir.join("cert.pem");
     use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
@@ -127,12 +137,15 @@ fn trusting(dir: &Path) -> Arc<rustls::ClientConfig> {
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    if !resumes {
+        config.resumption = rustls::client::Resumption::disabled();
+    }
+    Arc::new(config)
 }
 
 /// All that stand between, plain or with TLS.
 fn proxies(upstream: SocketAddr, dir: &Path, tls: bool) -> Vec<Proxy> {
-    let to = upstream.to_string();
     let mut all = Vec::new();
     if !tls {
         all.push(Proxy { name: "nothing", word: "", listen: upstream, tls, process: None });
@@ -140,7 +153,7 @@ fn proxies(upstream: SocketAddr, dir: &Path, tls: bool) -> Vec<Proxy> {
     all.extend(proxies::nginx(upstream, dir, tls));
     all.extend(proxies::haproxy(upstream, dir, tls));
     if !tls {
-        all.push(proxies::this_program("naive relay (serde_json::Value)", "naive", &["naive", &to], tls));
+        all.push(proxies::naive(upstream));
     }
     all.push(proxies::sluis(upstream, dir, tls));
     all
@@ -164,6 +177,9 @@ struct Column {
     latency: [[Vec<f64>; 3]; 2],
     setups: Vec<f64>,
     setup_cpu: Vec<f64>,
+    /// With TLS that does not resume.
+    full_setups: Vec<f64>,
+    full_setup_cpu: Vec<f64>,
 }
 
 #[expect(clippy::print_stdout, reason = "a bench prints its tables")]
@@ -190,7 +206,7 @@ async fn run(words: &[String]) {
         let mut all = proxies(upstream, dir.path(), tls);
         all.retain(|proxy| proxy.process.is_none() || chosen(&["nginx", "haproxy", "naive", "sluis"], proxy.word));
         let mut columns: Vec<Column> = all.iter().map(|_| Column::default()).collect();
-        let ways: Vec<Way> = all.iter().map(|p| Way { to: p.listen, tls: p.tls.then(|| trusting(dir.path())) }).collect();
+        let ways: Vec<Way> = all.iter().map(|p| Way { to: p.listen, tls: p.tls.then(|| trusting(dir.path(), true)) }).collect();
         for way in &ways {
             // Once, so that cards are known and code is warm.
             load::saturate(way, 2, Duration::from_millis(200)).await;
@@ -217,6 +233,13 @@ async fn run(words: &[String]) {
                     let rate = load::connections(way, time).await;
                     column.setup_cpu.push((cpu() - before) / rate.count as f64);
                     column.setups.push(rate.per_second);
+                    if proxy.tls {
+                        let way = Way { tls: Some(trusting(dir.path(), false)), ..way.clone() };
+                        let before = cpu();
+                        let rate = load::connections(&way, time).await;
+                        column.full_setup_cpu.push((cpu() - before) / rate.count as f64);
+                        column.full_setups.push(rate.per_second);
+                    }
                 }
             }
         }
@@ -262,6 +285,8 @@ fn table(all: &[Proxy], columns: &[Column]) -> String {
     }
     row("new connections per second", &|c| c.setups.clone(), 0, false);
     row("CPU per new connection, µs (× nginx)", &|c| c.setup_cpu.clone(), 1, true);
+    row("new connections per second, TLS not resumed", &|c| c.full_setups.clone(), 0, false);
+    row("CPU per new connection, TLS not resumed, µs (× nginx)", &|c| c.full_setup_cpu.clone(), 1, true);
     text
 }
 
@@ -272,36 +297,42 @@ fn memory(upstream: SocketAddr, dir: &Path, quick: bool) {
     println!("\n### Resident memory per connection pair, KiB\n");
     println!("| | {} |", steps.iter().map(|n| format!("{n} idle")).chain([format!("{} used", steps[0])]).collect::<Vec<_>>().join(" | "));
     println!("|---|{}", "---|".repeat(steps.len() + 1));
-    let names: Vec<_> = [false, true]
-        .into_iter()
-        .flat_map(|tls| proxies(upstream, dir, tls))
-        .filter(|p| p.process.is_some())
-        .map(|p| (p.name, p.tls))
-        .collect();
-    for (name, tls) in names {
+    let (_secure_csms, line) = helper(&["csms", &dir.display().to_string()]);
+    let secure_upstream: SocketAddr = line.parse().expect("an address");
+    type Start<'a> = Box<dyn Fn() -> Option<Proxy> + 'a>;
+    let all: [(&str, Start<'_>); 8] = [
+        ("nginx", Box::new(|| proxies::nginx(upstream, dir, false))),
+        ("HAProxy", Box::new(|| proxies::haproxy(upstream, dir, false))),
+        ("naive relay (serde_json::Value)", Box::new(|| Some(proxies::naive(upstream)))),
+        ("**sluis**, strict", Box::new(|| Some(proxies::sluis(upstream, dir, false)))),
+        ("nginx, TLS towards stations", Box::new(|| proxies::nginx(upstream, dir, true))),
+        ("HAProxy, TLS towards stations", Box::new(|| proxies::haproxy(upstream, dir, true))),
+        ("**sluis**, strict, TLS towards stations", Box::new(|| Some(proxies::sluis(upstream, dir, true)))),
+        ("**sluis**, strict, TLS on both hops", Box::new(|| Some(proxies::sluis_secure(secure_upstream, dir)))),
+    ];
+    for (name, start) in all {
         let fresh = || {
-            let all = proxies(upstream, dir, tls);
-            let proxy = all.into_iter().find(|p| p.name == name).expect("it was there");
+            let proxy = start()?;
             let to = proxy.listen.to_string();
             // A few come and go first, so that what is made once is there.
-            drop(hold_from(&to, 0..20, "used", tls, dir));
+            drop(hold_from(&to, 0..20, "used", proxy.tls, dir));
             let empty = proxy.process.as_ref().map_or(0.0, process::Process::resident);
-            (proxy, to, empty)
+            Some((proxy, to, empty))
         };
-        let (proxy, to, empty) = fresh();
+        let Some((proxy, to, empty)) = fresh() else { continue };
         let resident = |proxy: &Proxy| proxy.process.as_ref().map_or(f64::NAN, process::Process::resident);
         let (mut held, mut count, mut cells) = (Vec::new(), 0, Vec::new());
         for step in steps {
-            held.push(hold_from(&to, 1000 + count..1000 + step, "idle", tls, dir));
+            held.push(hold_from(&to, 1000 + count..1000 + step, "idle", proxy.tls, dir));
             count = *step;
             cells.push((resident(&proxy) - empty) / count as f64);
         }
         drop((held, proxy));
-        let (proxy, to, empty) = fresh();
-        let _held = hold_from(&to, 1000..1000 + steps[0], "used", tls, dir);
+        let Some((proxy, to, empty)) = fresh() else { continue };
+        let _held = hold_from(&to, 1000..1000 + steps[0], "used", proxy.tls, dir);
         cells.push((resident(&proxy) - empty) / steps[0] as f64);
         let cells: Vec<String> = cells.iter().map(|c| format!("{c:.1}")).collect();
-        println!("| {name}{} | {} |", if tls { ", TLS" } else { "" }, cells.join(" | "));
+        println!("| {name} | {} |", cells.join(" | "));
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn nginx(upstream: SocketAddr, dir: &Path, tls: bool) -> Option<Proxy
     let ssl = if tls { " ssl" } else { "" };
     let config = format!(
         "daemon off; worker_processes 1; pid {pid}; error_log {error} crit; worker_rlimit_nofile 20000;
-         events {{ worker_connections 10000; }}
+         events {{ worker_connections 19990; }}
          http {{
            access_log off; client_body_temp_path {temp}; proxy_temp_path {temp}; fastcgi_temp_path {temp}; uwsgi_temp_path {temp}; scgi_temp_path {temp};
            tcp_nodelay on; keepalive_timeout 1h;
@@ -105,39 +105,50 @@ pub(crate) fn haproxy(upstream: SocketAddr, dir: &Path, tls: bool) -> Option<Pro
     Some(Proxy { name: "HAProxy", word: "haproxy", listen, tls, process: Some(process) })
 }
 
-/// `sluis serve` as it is released, with its strict policy and its journal. Only bounds that thousands of stations behind one address would
-/// meet are lifted.
+/// Bounds that thousands of stations behind one address would meet.
+const LIFTED: [(&str, &str); 6] = [
+    ("LIMITS__ACCEPTS_PER_SECOND", "0"),
+    ("LIMITS__CONNECTIONS_PER_NETWORK", "0"),
+    ("LIMITS__STATION_HANDSHAKES_PER_MINUTE", "0"),
+    ("LIMITS__TAKEOVERS_PER_MINUTE", "0"),
+    ("FRAMES__PER_SECOND", "100000"),
+    ("FRAMES__BURST", "1000000"),
+];
+
+/// `sluis serve` as it is released, with its strict policy and its journal; only [`LIFTED`] bounds are lifted.
 pub(crate) fn sluis(upstream: SocketAddr, dir: &Path, tls: bool) -> Proxy {
     sluis_in(upstream, dir, tls, &dir.join(format!("sluis-data-{}", free_port().port())))
 }
 
 /// The same over a data directory that may be there already.
 pub(crate) fn sluis_in(upstream: SocketAddr, dir: &Path, tls: bool, data: &Path) -> Proxy {
-    let mut lifted = vec![
-        ("LIMITS__ACCEPTS_PER_SECOND", "0"),
-        ("LIMITS__CONNECTIONS_PER_NETWORK", "0"),
-        ("LIMITS__STATION_HANDSHAKES_PER_MINUTE", "0"),
-        ("LIMITS__TAKEOVERS_PER_MINUTE", "0"),
-        ("FRAMES__PER_SECOND", "100000"),
-        ("FRAMES__BURST", "1000000"),
-    ];
+    let mut lifted = LIFTED.to_vec();
     let (cert, key) = (dir.join("cert.pem").display().to_string(), dir.join("key.pem").display().to_string());
     if tls {
         lifted.extend([("TLS__CERTIFICATES", &*cert), ("TLS__KEYS", &key), ("STATIONS__SECURITY_PROFILE", "0")]);
     }
-    serve(upstream, data, tls, &lifted)
+    serve(&format!("ws://{upstream}/csms"), data, tls, &lifted)
+}
+
+/// With TLS towards the central system too.
+pub(crate) fn sluis_secure(upstream: SocketAddr, dir: &Path) -> Proxy {
+    let (cert, key) = (dir.join("cert.pem").display().to_string(), dir.join("key.pem").display().to_string());
+    let data = dir.join(format!("sluis-data-{}", free_port().port()));
+    let mut keys = LIFTED.to_vec();
+    keys.extend([("TLS__CERTIFICATES", &*cert), ("TLS__KEYS", &key), ("STATIONS__SECURITY_PROFILE", "0"), ("UPSTREAM__CA_FILE", &cert)]);
+    serve(&format!("wss://localhost:{}/csms", upstream.port()), &data, true, &keys)
 }
 
 /// The same with its default limits, plain.
 pub(crate) fn sluis_as_it_comes(upstream: SocketAddr, dir: &Path) -> Proxy {
-    serve(upstream, &dir.join("sluis-as-it-comes"), false, &[])
+    serve(&format!("ws://{upstream}/csms"), &dir.join("sluis-as-it-comes"), false, &[])
 }
 
-fn serve(upstream: SocketAddr, data: &Path, tls: bool, keys: &[(&str, &str)]) -> Proxy {
+fn serve(upstream: &str, data: &Path, tls: bool, keys: &[(&str, &str)]) -> Proxy {
     let (listen, admin) = (free_port(), free_port());
     let mut command = pinned(env!("CARGO_BIN_EXE_sluis"), MEASURED_CORE);
     command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--policy", "strict"]);
-    command.args(["--upstream", &format!("ws://{upstream}/csms"), "--data-dir", &data.display().to_string()]);
+    command.args(["--upstream", upstream, "--data-dir", &data.display().to_string()]);
     command.env("SLUIS_LOG__LEVEL", "error").envs(keys.iter().map(|(key, value)| (format!("SLUIS_{key}"), value)));
     let child = command.stdin(Stdio::null()).spawn().expect("sluis starts");
     let process = Process::new(child);
@@ -145,8 +156,13 @@ fn serve(upstream: SocketAddr, data: &Path, tls: bool, keys: &[(&str, &str)]) ->
     Proxy { name: "**sluis**, strict", word: "sluis", listen, tls, process: Some(process) }
 }
 
+/// A relay that reads every frame into a `serde_json::Value`.
+pub(crate) fn naive(upstream: SocketAddr) -> Proxy {
+    this_program("naive relay (serde_json::Value)", "naive", &["naive", &upstream.to_string()], false)
+}
+
 /// This program again, as the process to measure: it prints where it listens.
-pub(crate) fn this_program(name: &'static str, word: &'static str, arguments: &[&str], tls: bool) -> Proxy {
+fn this_program(name: &'static str, word: &'static str, arguments: &[&str], tls: bool) -> Proxy {
     let program = std::env::current_exe().expect("a program has a path");
     let mut child = pinned(&program.display().to_string(), MEASURED_CORE)
         .args(arguments)
