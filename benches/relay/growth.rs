@@ -70,7 +70,7 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, charts: &Path, quick: 
 
 /// CPU and latency of one proxy at one rate: cores used, then median and 99th part of messages that no bill needs and of those that one may.
 async fn at(proxy: &Proxy, rate: u32, time: Duration) -> [f64; 5] {
-    let way = Way { to: proxy.listen, tls: None };
+    let way = Way::plain(proxy.listen);
     let cpu = || proxy.process.as_ref().map_or(f64::NAN, Process::cpu);
     let before = cpu();
     let [light, billed] = load::paced(&way, STATIONS, rate / STATIONS as u32, time).await;

@@ -1,6 +1,6 @@
 //! Stations that load a proxy, and the central system behind it.
 
-use crate::traffic::{self, Script};
+use crate::traffic::{self, Says, Script};
 use crate::wire::{self, Refused, Wire};
 use std::io::Result;
 use std::net::SocketAddr;
@@ -20,9 +20,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
 pub(crate) struct Way {
     pub(crate) to: SocketAddr,
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// What they say there.
+    pub(crate) says: Says,
 }
 
 impl Way {
+    /// Without TLS, saying all.
+    pub(crate) fn plain(to: SocketAddr) -> Self {
+        Self { to, tls: None, says: Says::All }
+    }
+
     async fn socket(&self, from: u8) -> Result<Box<dyn Bytes>> {
         let tcp = if from > 1 {
             // More stations than one address has ports.
@@ -50,15 +57,15 @@ impl Way {
     /// Connects a station from the address 127.0.0.`from`.
     pub(crate) async fn station_from(&self, number: usize, from: u8) -> Result<Station> {
         let socket = self.socket(from).await?;
-        let wire = Wire::connect(socket, &format!("/csms/CP-{number}"), Script::protocol(number)).await?;
-        Ok(Station { wire, script: Script::new(number) })
+        let wire = Wire::connect(socket, &format!("/csms/CP-{number}"), Script::protocol(number, self.says)).await?;
+        Ok(Station { wire, script: Script::new(number, self.says) })
     }
 
     /// The same, where an answer that refuses is no error.
     pub(crate) async fn try_station(&self, number: usize, from: u8) -> Result<std::result::Result<Station, Refused>> {
         let socket = self.socket(from).await?;
-        let wire = Wire::ask(socket, &format!("/csms/CP-{number}"), Script::protocol(number)).await?;
-        Ok(wire.map(|wire| Station { wire, script: Script::new(number) }))
+        let wire = Wire::ask(socket, &format!("/csms/CP-{number}"), Script::protocol(number, self.says)).await?;
+        Ok(wire.map(|wire| Station { wire, script: Script::new(number, self.says) }))
     }
 }
 

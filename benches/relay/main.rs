@@ -4,10 +4,12 @@
 //! `cargo bench --bench relay` prints Markdown tables: CPU per exchange (a CALL and its answer), latency at a fixed rate, new connections a
 //! second, and resident memory per connection. What is measured runs alone on core 1 and everything else on core 0, where there are two
 //! cores and `taskset`. Options after `--`: `quick` (a short round that shows that it works), any of `cpu`, `latency`, `setup`, `memory` to do
-//! only these, any of `nginx`, `haproxy`, `naive`, `sluis` to measure only these, and `plain` or `tls`. `growth` draws charts of what becomes of
-//! cost as load, connections and stored rows grow into docs/performance, and `storm` has thousands of stations come back at once; neither is
-//! done unless it is asked for. nginx and HAProxy are measured where they are installed.
+//! only these, any of `nginx`, `haproxy`, `naive`, `sluis` to measure only these, `plain` or `tls`, and `unbilled` to have stations say nothing
+//! that waits for the disk. Done only if asked for, and then alone: `growth` draws charts of what becomes of cost as load, connections and
+//! stored rows grow into docs/performance, `storm` has thousands of stations come back at once, `durable` counts acknowledged facts.
+//! nginx and HAProxy are measured where they are installed.
 
+mod durable;
 mod growth;
 mod load;
 mod naive;
@@ -28,6 +30,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use traffic::Says;
 
 /// Stations that never wait.
 const LOAD: usize = 32;
@@ -78,7 +81,8 @@ async fn listen() -> TcpListener {
 #[expect(clippy::print_stdout, reason = "tells its parent that all are there")]
 async fn hold(arguments: &[String]) {
     let number = |at: usize| arguments[at].parse::<usize>().expect("a number");
-    let way = Way { to: arguments[0].parse().expect("an address"), tls: arguments.get(5).map(|dir| trusting(Path::new(dir), true)) };
+    let tls = arguments.get(5).map(|dir| trusting(Path::new(dir), true));
+    let way = Way { tls, ..Way::plain(arguments[0].parse().expect("an address")) };
     let mut held = Vec::new();
     for station in number(1)..number(1) + number(2) {
         let mut station = way.station_from(station, number(3) as u8).await.expect("a station connects");
@@ -184,7 +188,7 @@ struct Column {
 
 #[expect(clippy::print_stdout, reason = "a bench prints its tables")]
 async fn run(words: &[String]) {
-    let quick = words.iter().any(|w| w == "quick");
+    let quick = words.iter().any(|word| word == "quick");
     let chosen = |from: &[&str], what: &str| {
         let only: Vec<&str> = words.iter().map(String::as_str).filter(|w| from.contains(w)).collect();
         only.is_empty() || only.contains(&what)
@@ -196,17 +200,23 @@ async fn run(words: &[String]) {
     let (_csms, line) = helper(&["csms"]);
     let upstream: SocketAddr = line.parse().expect("an address");
     println!("{rounds} rounds of {} s in turns, medians; a machine with {}.", time.as_secs(), growth::machine());
-    if words.iter().any(|word| word == "growth") {
+    let has = |what: &str| words.iter().any(|word| word == what);
+    let says = if has("unbilled") { Says::Unbilled } else { Says::All };
+    if has("growth") {
         return growth::run(upstream, dir.path(), Path::new("docs/performance"), quick).await;
     }
-    if words.iter().any(|word| word == "storm") {
+    if has("storm") {
         return storm::run(upstream, dir.path(), quick).await;
+    }
+    if has("durable") {
+        return durable::run(upstream, dir.path(), quick).await;
     }
     for tls in [false, true].into_iter().filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
         let mut all = proxies(upstream, dir.path(), tls);
         all.retain(|proxy| proxy.process.is_none() || chosen(&["nginx", "haproxy", "naive", "sluis"], proxy.word));
         let mut columns: Vec<Column> = all.iter().map(|_| Column::default()).collect();
-        let ways: Vec<Way> = all.iter().map(|p| Way { to: p.listen, tls: p.tls.then(|| trusting(dir.path(), true)) }).collect();
+        let ways: Vec<Way> =
+            all.iter().map(|p| Way { tls: p.tls.then(|| trusting(dir.path(), true)), says, ..Way::plain(p.listen) }).collect();
         for way in &ways {
             // Once, so that cards are known and code is warm.
             load::saturate(way, 2, Duration::from_millis(200)).await;

@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(30);
 pub(crate) async fn run(upstream: SocketAddr, dir: &Path, quick: bool) {
     let most = if quick { 500 } else { MOST_HELD - 2 * CALM.0 };
     let gateway = proxies::sluis_as_it_comes(upstream, dir);
-    let way = Way { to: gateway.listen, tls: None };
+    let way = Way::plain(gateway.listen);
     let (told, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let calm = tokio::spawn({
         let way = way.clone();

@@ -22,8 +22,15 @@ struct Message {
 /// Messages that a bill may need.
 const BILLED: [&str; 4] = ["\"StartTransaction\"", "\"StopTransaction\"", "\"MeterValues\"", "\"TransactionEvent\""];
 
-/// Set where stations say nothing that a bill may need.
-pub(crate) const UNBILLED: &str = "SLUIS_BENCH_UNBILLED";
+/// What stations say of a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    All,
+    /// Only what a bill may need: the TransactionEvents of a station that speaks 2.0.1, for those of 1.6 are mostly thinned.
+    Billed,
+    /// Only what no bill needs.
+    Unbilled,
+}
 
 /// The messages of a session, in order.
 pub(crate) struct Script {
@@ -40,12 +47,12 @@ impl Script {
     }
 
     /// The script of a station: every second one speaks 2.0.1.
-    pub(crate) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize, says: Says) -> Self {
         // Two hundred cards, which the gateway soon knows.
         let card = format!("04A2B3C4D5{:04X}", number % 200);
-        let mut texts = if number.is_multiple_of(2) { one_six(&card) } else { two(&card) };
-        if std::env::var_os(UNBILLED).is_some() {
-            texts.retain(|text| !BILLED.iter().any(|action| text.contains(action)));
+        let mut texts = if Self::speaks_two(number, says) { two(&card) } else { one_six(&card) };
+        if says != Says::All {
+            texts.retain(|text| BILLED.iter().any(|action| text.contains(action)) == (says == Says::Billed));
         }
         let messages = texts.iter().map(|text| {
             let frame = wire::text(text, true);
@@ -57,9 +64,13 @@ impl Script {
         Self { messages, at: 0, sent: 1_000_000, transaction: 1_000_000 + (number as u32 * 1000) % 8_000_000 }
     }
 
+    fn speaks_two(number: usize, says: Says) -> bool {
+        says == Says::Billed || !number.is_multiple_of(2)
+    }
+
     /// The subprotocol of a station.
-    pub(crate) fn protocol(number: usize) -> &'static str {
-        if number.is_multiple_of(2) { "ocpp1.6" } else { "ocpp2.0.1" }
+    pub(crate) fn protocol(number: usize, says: Says) -> &'static str {
+        if Self::speaks_two(number, says) { "ocpp2.0.1" } else { "ocpp1.6" }
     }
 
     /// The next frame to send, and whether a bill may need it.
