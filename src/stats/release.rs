@@ -47,9 +47,7 @@ pub enum NoRelease {
     #[error("a rule of the exact mode is laxer than it may be")]
     Rules,
     /// An exact table hangs together in more numbers than can be checked in bounded time.
-    #[error(
-        "an exact table hangs together in more numbers than can be checked: have neighbourhoods and hubs stand alone only from more charging points on"
-    )]
+    #[error("an exact table hangs together in more numbers than can be checked: it takes fewer areas, or noise")]
     TooLarge,
     /// There are more contributors than [`MOST_CONTRIBUTORS`].
     #[error("there are too many contributors")]

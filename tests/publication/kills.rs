@@ -117,7 +117,7 @@ fn due() -> Vec<Period> {
     let now = clock::now();
     let years = Period::month_of(now, ZONE).unwrap().year() - 1..=Period::month_of(now, ZONE).unwrap().year();
     let quarters = years.flat_map(|year| (1..=4).map(move |quarter| Period::quarter(year, quarter).unwrap()));
-    let quarter = quarters.filter(|quarter| quarter.close(ZONE) <= now).last().unwrap();
+    let quarter = quarters.filter(|quarter| quarter.close(ZONE) <= now).max().unwrap();
     let mut due = vec![quarter.months()[2]];
     while due[due.len() - 1].next().unwrap().close(ZONE) <= now {
         due.push(due[due.len() - 1].next().unwrap());
