@@ -604,3 +604,28 @@ fn a_number_is_no_longer_than_numbers_are() {
         assert_eq!(Lock::new(Version::V201).station_sends(&event(number)), event(number));
     }
 }
+
+/// The central system sets the name that goes into the subject of a certificate request, has the request made, and sees from its being withheld that
+/// the name is a card in use.
+#[test]
+fn a_guess_does_not_get_into_a_certificate_request() {
+    for guess in ["04A2B3C4D5E6F7", "04:a2:b3:c4:d5:e6:f7", "8A3F21C7", "E103A87D06B9312C0577"] {
+        let told = Lock::new(Version::V16)
+            .answered_here(Side::Csms, &format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{guess}"}}]"#));
+        assert_eq!(told, r#"[3,"c",{"status":"Rejected"}]"#);
+        for (component, variable) in [("SecurityCtrlr", "OrganizationName"), ("ISO15118Ctrlr", "SeccId")] {
+            let set = |value: &str| {
+                format!(
+                    r#"[2,"c","SetVariables",{{"setVariableData":[{{"attributeValue":"{value}","component":{{"name":"{component}"}},"variable":{{"name":"{variable}"}}}}]}}]"#
+                )
+            };
+            let (sent, _) = Lock::new(Version::V201).pass(Side::Csms, set(guess).as_bytes());
+            assert!(!sent.iter().any(|(side, text)| *side == Side::Station && text.contains(guess)), "{sent:?}");
+            assert_eq!(Lock::new(Version::V201).csms_sends(&set("Example")), set("Example"));
+        }
+    }
+    for name in ["Example CPO", "12345678", "Stadtwerke 04"] {
+        let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{name}"}}]"#);
+        assert_eq!(Lock::new(Version::V16).csms_sends(&set), set);
+    }
+}
