@@ -485,6 +485,14 @@ fn a_card_in_use_does_not_cross_as_a_reading() {
             assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(&number.to_string())), "{sent:?}");
         }
     }
+    let mut lock = Lock::new(Version::V16);
+    lock.station_authorizes(CARD);
+    for frame in [
+        format!(r#"[2,"s","StatusNotification",{{"connectorId":{decimal},"errorCode":"NoError","status":"Available"}}]"#),
+        format!(r#"[2,"s","StopTransaction",{{"transactionId":1,"meterStop":{decimal},"timestamp":"2026-11-24T11:00:00Z"}}]"#),
+    ] {
+        lock.answered_here(Side::Station, &frame);
+    }
     // What a big meter shows passes.
     let mut lock = Lock::new(Version::V16);
     lock.station_authorizes(CARD);
