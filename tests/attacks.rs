@@ -485,6 +485,14 @@ fn a_card_in_use_does_not_cross_as_a_reading() {
             assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(&number.to_string())), "{sent:?}");
         }
     }
+    let mut lock = Lock::new(Version::V16);
+    lock.station_authorizes(CARD);
+    for frame in [
+        format!(r#"[2,"s","StatusNotification",{{"connectorId":{decimal},"errorCode":"NoError","status":"Available"}}]"#),
+        format!(r#"[2,"s","StopTransaction",{{"transactionId":1,"meterStop":{decimal},"timestamp":"2026-11-24T11:00:00Z"}}]"#),
+    ] {
+        lock.answered_here(Side::Station, &frame);
+    }
     // What a big meter shows passes.
     let mut lock = Lock::new(Version::V16);
     lock.station_authorizes(CARD);
@@ -602,5 +610,30 @@ fn a_number_is_no_longer_than_numbers_are() {
     }
     for number in ["123456789012345678", "1234567.890123456789012345", "1e300", "-2.5E-10"] {
         assert_eq!(Lock::new(Version::V201).station_sends(&event(number)), event(number));
+    }
+}
+
+/// The central system sets the name that goes into the subject of a certificate request, has the request made, and sees from its being withheld that
+/// the name is a card in use.
+#[test]
+fn a_guess_does_not_get_into_a_certificate_request() {
+    for guess in ["04A2B3C4D5E6F7", "04:a2:b3:c4:d5:e6:f7", "8A3F21C7", "E103A87D06B9312C0577"] {
+        let told = Lock::new(Version::V16)
+            .answered_here(Side::Csms, &format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{guess}"}}]"#));
+        assert_eq!(told, r#"[3,"c",{"status":"Rejected"}]"#);
+        for (component, variable) in [("SecurityCtrlr", "OrganizationName"), ("ISO15118Ctrlr", "SeccId")] {
+            let set = |value: &str| {
+                format!(
+                    r#"[2,"c","SetVariables",{{"setVariableData":[{{"attributeValue":"{value}","component":{{"name":"{component}"}},"variable":{{"name":"{variable}"}}}}]}}]"#
+                )
+            };
+            let (sent, _) = Lock::new(Version::V201).pass(Side::Csms, set(guess).as_bytes());
+            assert!(!sent.iter().any(|(side, text)| *side == Side::Station && text.contains(guess)), "{sent:?}");
+            assert_eq!(Lock::new(Version::V201).csms_sends(&set("Example")), set("Example"));
+        }
+    }
+    for name in ["Example CPO", "12345678", "Stadtwerke 04"] {
+        let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{name}"}}]"#);
+        assert_eq!(Lock::new(Version::V16).csms_sends(&set), set);
     }
 }

@@ -397,3 +397,38 @@ fn a_mistake_in_a_policy_file_quotes_no_value() {
         );
     }
 }
+
+/// The certificate that plug-and-charge lets pass names the contract, and in a DataTransfer of 1.6 the tripwire stopped the whole message for it.
+#[test]
+fn a_contract_and_its_certificate_cross_for_plug_and_charge_in_a_data_transfer_too() {
+    let text =
+        "name = \"pnc\"\n[csms]\npurposes = [\"charge\", \"plug-and-charge\"]\n[station]\npurposes = [\"charge\", \"plug-and-charge\"]\n";
+    let rules = Arc::new(sluis::policy::Rules::compile(text, vec![]).unwrap());
+    let mut contract = rcgen::CertificateParams::default();
+    contract.distinguished_name.push(rcgen::DnType::CommonName, "NLTNMC00122045");
+    let pem = contract.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let transfer = |data: serde_json::Value| {
+        let data =
+            serde_json::json!({"vendorId": "org.openchargealliance.iso15118pnc", "messageId": "Authorize", "data": data.to_string()});
+        format!(r#"[2,"d","DataTransfer",{data}]"#)
+    };
+    let mut lock = Lock::with(Version::V16, Arc::clone(&rules), Arc::new(keyring(&[0], 0)));
+    // The second time the contract is one in use before the message comes.
+    for _ in 0..2 {
+        let seen = lock
+            .station_sends(&transfer(serde_json::json!({"idToken": {"idToken": "NLTNMC00122045", "type": "eMAID"}, "certificate": pem})));
+        let data: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        let data: serde_json::Value = serde_json::from_str(data[3]["data"].as_str().unwrap()).unwrap();
+        assert!(data["certificate"] == pem && data["idToken"]["idToken"].as_str().unwrap().starts_with("Z0"), "{seen}");
+        lock.csms_sends(r#"[3,"d",{"status":"Accepted"}]"#);
+    }
+    // Beside it, the tripwire looks as ever.
+    let hidden = serde_json::json!({
+        "idToken": {"idToken": "NLTNMC00122045", "type": "eMAID"},
+        "iso15118CertificateHashData": [{"hashAlgorithm": "SHA256", "issuerNameHash": "1", "issuerKeyHash": "1", "serialNumber": "1",
+            "responderURL": "https://ocsp.example/NLTNMC00122045"}],
+        "certificate": pem,
+    });
+    let (sent, _) = lock.pass(Side::Station, transfer(hidden).as_bytes());
+    assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains("NLTNMC00122045")), "{sent:?}");
+}

@@ -19,6 +19,9 @@ use std::ops::Range;
 /// The shortest number that may be a card of seven bytes in decimal; those of four have ten digits, as a meter may have.
 const LONG_NUMBER: usize = 12;
 
+/// Numbers that are the station's own.
+const OWN_NUMBERS: [&str; 4] = ["connectorId", "evseId", "meterStart", "meterStop"];
+
 /// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given.
 pub(crate) fn frame(
     context: &Context<'_>,
@@ -360,9 +363,11 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         Ok(Kept)
     }
 
-    /// Whether a reading is the number of a card in use, as some readers print it.
-    fn is_card_in_decimal(&self, span: &Range<usize>) -> bool {
-        span.len() >= LONG_NUMBER && self.memory.watch.knows(self.cursor.text()[span.clone()].trim_matches('"'))
+    /// Whether the number of a card in use stands where a meter's does or a connector's, as some readers print it: in the places of numbers that
+    /// the central system cannot have chosen.
+    fn is_card_in_decimal(&self, field: &Field, span: &Range<usize>) -> bool {
+        let own = field.role == Role::Value || OWN_NUMBERS.contains(&&*field.name);
+        own && self.memory.watch.knows(self.cursor.text()[span.clone()].trim_matches('"'))
     }
 
     /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.
@@ -371,8 +376,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let start = self.cursor.at();
         let mut verdict = self.value(field.node)?;
         let span = start..self.cursor.at();
-        // What a meter shows is nothing that the central system could have chosen.
-        if field.role == Role::Value && verdict == Kept && self.up() && self.is_card_in_decimal(&span) {
+        if verdict == Kept && span.len() >= LONG_NUMBER && self.up() && self.is_card_in_decimal(field, &span) {
             self.tally.withheld += 1;
             verdict = Withheld;
         }

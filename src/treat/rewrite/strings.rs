@@ -103,12 +103,28 @@ impl Rewriter<'_, '_> {
         if verdict != Ok(Kept) || !finished {
             return Withheld;
         }
+        let exempt = self.up() && !tally.exempt.is_empty();
+        if copied > 0 {
+            out.push_str(&content[copied..]);
+        } else {
+            out.push_str(content);
+        }
+        // What is exempt lies somewhere in a string of another text, so the last look is taken here, and the whole string is exempt then.
+        if exempt && !self.context.rules.allow_all && self.memory.watch.hit(&out, 0, &tally.exempt, &self.context.rules.words) {
+            return Withheld;
+        }
         self.tally.replaced += tally.replaced;
         self.tally.sightings.extend(tally.sightings);
         self.tally.notes.extend(tally.notes);
-        if copied > 0 {
-            out.push_str(&content[copied..]);
+        self.flush(span.start);
+        let from = self.out.len();
+        if out != content {
             self.replace(span, |text| write_string(text, &out));
+        } else if exempt {
+            self.flush(span.end);
+        }
+        if exempt {
+            self.tally.exempt.push(from..self.out.len());
         }
         Kept
     }
