@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use tls::{IdentityConfig, TlsConfig};
 
+/// What a queue has room for beyond a message that waits and one that was being read: their heads, and what came in one read with the second.
+const QUEUE_SLACK: u64 = 64 << 10;
 /// The bytes of an OCPP frame that may be allowed at most, whatever the file says.
 const MOST_FRAME_BYTES: u64 = 16 << 20;
 
@@ -199,9 +201,10 @@ impl Config {
         };
         let default_version = Version::ALL[reader.choice("stations.default_version", &["1.6", "2.0.1", "2.1"])];
         let max_frame = reader.number("stations.max_frame_bytes", 1 << 20, 1024, MOST_FRAME_BYTES) as usize;
-        let max_queue = reader.number("stations.max_queue_bytes", 0, 0, 2 * MOST_FRAME_BYTES) as usize;
-        if max_queue != 0 && max_queue < 2 * max_frame {
-            reader.mistake("stations.max_queue_bytes", "must be at least twice stations.max_frame_bytes, or 0 to follow it");
+        let max_queue = reader.number("stations.max_queue_bytes", 0, 0, 2 * MOST_FRAME_BYTES + QUEUE_SLACK) as usize;
+        let least_queue = 2 * max_frame + QUEUE_SLACK as usize;
+        if max_queue != 0 && max_queue < least_queue {
+            reader.mistake("stations.max_queue_bytes", "must be at least twice stations.max_frame_bytes and 65536 more, or 0 to follow it");
         }
         let versions = limits::versions(&mut reader);
         let paths = Paths { tenants: reader.flag("stations.tenants", false), ignore_case: reader.flag("stations.ids_ignore_case", false) };
@@ -223,7 +226,7 @@ impl Config {
             idle_limit: if idle.is_zero() { ping_interval.mul_f64(2.6) } else { idle },
             drain_limit: seconds("stations.drain_seconds", 15, 1, 300),
             max_frame,
-            max_queue: if max_queue == 0 { 2 * max_frame } else { max_queue },
+            max_queue: if max_queue == 0 { least_queue } else { max_queue },
             write_patience: WRITE_PATIENCE,
             frames,
             max_connections: reader.number("stations.max_connections", 100_000, 1, 1_000_000) as usize,

@@ -94,9 +94,11 @@ else
     echo "notice: cargo-deny could not be installed, so licences, bans and advisories were not checked"
 fi
 
-begin "cargo build"
-cargo build --locked
-# Writes the CDRs that models of others read in the interop tests.
+begin "cargo check of what a production image is built from"
+cargo check --locked --no-default-features
+
+begin "cargo test --test cdr"
+# Builds the program under test too, and writes the CDRs that models of others read in the interop tests.
 cargo test --locked --test cdr
 
 # Both wait for sockets and clocks more than they count, so they go side by side: what the interop tests say is told when they are through.

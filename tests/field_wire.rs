@@ -352,9 +352,9 @@ async fn an_allowance_for_waiting_bytes_below_a_message_is_refused() {
         let values = vec![("stations.max_frame_bytes", "4096".into()), ("stations.max_queue_bytes", queue.into())];
         Config::read(&Flags { config: None, values }, &|_| None)
     };
-    assert_eq!(read("0").unwrap().stations.max_queue, 8192);
-    assert_eq!(read("8192").unwrap().stations.max_queue, 8192);
-    assert!(read("8191").unwrap_err().iter().any(|mistake| mistake.contains("stations.max_queue_bytes")));
+    assert_eq!(read("0").unwrap().stations.max_queue, 73_728);
+    assert_eq!(read("73728").unwrap().stations.max_queue, 73_728);
+    assert!(read("73727").unwrap_err().iter().any(|mistake| mistake.contains("stations.max_queue_bytes")));
 }
 
 /// Sockets that always have something were all that was looked at: neither time nor orders were heard any more.
