@@ -312,9 +312,19 @@ impl Gateway {
         let _ = timeout_at(start + limit, self.admission.empty()).await;
     }
 
-    /// Turns somebody away for whom there is no place: in words if few are being told, else by closing.
+    /// Turns somebody away for whom there is no place: at once where the whole request is there already, as it is in a storm; else in words if few
+    /// are being told, else by closing.
     fn shed(self: &Arc<Self>, socket: TcpStream, network: Network, away: Away) {
-        let Ok(turn) = Arc::clone(&self.polite).try_acquire_owned() else {
+        let mut socket = socket.into_std().ok();
+        if let (Some(socket), Some(refusal)) = (&mut socket, away.refusal)
+            && handshake::refuse_at_once(socket, refusal)
+        {
+            return self.tell(network, &away);
+        }
+        let Some((socket, turn)) = socket.and_then(|socket| {
+            let turn = Arc::clone(&self.polite).try_acquire_owned().ok()?;
+            Some((TcpStream::from_std(socket).ok()?, turn))
+        }) else {
             return self.tell(network, &away);
         };
         let gateway = Arc::clone(self);

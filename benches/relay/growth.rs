@@ -3,7 +3,7 @@
 use crate::load::{self, Way};
 use crate::process::{self, Process};
 use crate::proxies::{self, Proxy};
-use crate::{MOST_HELD, hold_from, part};
+use crate::{MOST_HELD, helper, hold_from, part};
 use plotters::prelude::*;
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
@@ -111,9 +111,12 @@ async fn rates(upstream: SocketAddr, dir: &Path, charts: &Path, quick: bool) -> 
 fn connections(upstream: SocketAddr, dir: &Path, charts: &Path, quick: bool) -> String {
     let mut text = String::from("| connections | resident, MiB | KiB each |\n|---|---|---|\n");
     let mut points = Vec::new();
+    // One central system has no more descriptors than one gateway.
+    let (_other, line) = helper(&["csms"]);
+    let upstreams = [upstream, line.parse().expect("an address")];
     for count in HELD.into_iter().filter(|count| !quick || *count <= 1_000) {
         let gateways: Vec<Proxy> =
-            (0..if count > MOST_HELD { GATEWAYS } else { 1 }).map(|_| proxies::sluis(upstream, dir, false)).collect();
+            (0..if count > MOST_HELD { GATEWAYS } else { 1 }).map(|number| proxies::sluis(upstreams[number % 2], dir, false)).collect();
         let resident = || gateways.iter().filter_map(|g| g.process.as_ref()).map(Process::resident).sum::<f64>();
         let each = count / gateways.len();
         let mut held = Vec::new();

@@ -102,7 +102,12 @@ impl Station {
 pub(crate) async fn csms(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) {
     let secure = tls.map(TlsAcceptor::from);
     let transactions = Arc::new(AtomicU32::new(1_000_000));
-    while let Ok((socket, _)) = listener.accept().await {
+    loop {
+        // Out of descriptors: those of the proxy before are being given back.
+        let Ok((socket, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
         let (transactions, secure) = (Arc::clone(&transactions), secure.clone());
         tokio::spawn(async move {
             let _ = socket.set_nodelay(true);
@@ -160,15 +165,24 @@ pub(crate) async fn saturate(way: &Way, stations: usize, time: Duration) -> Rate
 }
 
 /// Latencies in microseconds, sorted, of `stations` that send at a fixed rate each: of messages that no bill needs, and of those that one may.
-#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 pub(crate) async fn paced(way: &Way, stations: usize, per_second: u32, time: Duration) -> [Vec<f64>; 2] {
-    let mut tasks = Vec::new();
+    let mut all = Vec::new();
     for number in 0..stations {
-        let mut station = way.station(number).await.expect("a station connects");
+        all.push(way.station(number).await.expect("a station connects"));
+    }
+    paced_by(all, per_second, time).await
+}
+
+/// The same of stations that are connected.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+pub(crate) async fn paced_by(stations: Vec<Station>, per_second: u32, time: Duration) -> [Vec<f64>; 2] {
+    let mut tasks = Vec::new();
+    let many = stations.len() as u32;
+    for (mut station, number) in stations.into_iter().zip(0..) {
         tasks.push(tokio::spawn(async move {
             let every = Duration::from_secs(1) / per_second;
             // Spread evenly, so that the rate is one and not a burst.
-            tokio::time::sleep(every * number as u32 / stations as u32).await;
+            tokio::time::sleep(every * number / many).await;
             let mut tick = tokio::time::interval(every);
             let mut latencies = [Vec::new(), Vec::new()];
             for _ in 0..(time.as_secs_f64() * f64::from(per_second)) as usize {

@@ -211,7 +211,8 @@ async fn run(words: &[String]) {
     if has("durable") {
         return durable::run(upstream, dir.path(), quick).await;
     }
-    for tls in [false, true].into_iter().filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
+    let measures = ["cpu", "latency", "setup"].into_iter().any(does);
+    for tls in [false, true].into_iter().filter(|_| measures).filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
         let mut all = proxies(upstream, dir.path(), tls);
         all.retain(|proxy| proxy.process.is_none() || chosen(&["nginx", "haproxy", "naive", "sluis"], proxy.word));
         let mut columns: Vec<Column> = all.iter().map(|_| Column::default()).collect();
@@ -310,10 +311,9 @@ fn memory(upstream: SocketAddr, dir: &Path, quick: bool) {
     let (_secure_csms, line) = helper(&["csms", &dir.display().to_string()]);
     let secure_upstream: SocketAddr = line.parse().expect("an address");
     type Start<'a> = Box<dyn Fn() -> Option<Proxy> + 'a>;
-    let all: [(&str, Start<'_>); 8] = [
+    let all: [(&str, Start<'_>); 7] = [
         ("nginx", Box::new(|| proxies::nginx(upstream, dir, false))),
         ("HAProxy", Box::new(|| proxies::haproxy(upstream, dir, false))),
-        ("naive relay (serde_json::Value)", Box::new(|| Some(proxies::naive(upstream)))),
         ("**sluis**, strict", Box::new(|| Some(proxies::sluis(upstream, dir, false)))),
         ("nginx, TLS towards stations", Box::new(|| proxies::nginx(upstream, dir, true))),
         ("HAProxy, TLS towards stations", Box::new(|| proxies::haproxy(upstream, dir, true))),

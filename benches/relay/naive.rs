@@ -42,9 +42,13 @@ async fn relay(socket: TcpStream, upstream: SocketAddr) -> Option<()> {
     }
     let (csms, _) = tokio_tungstenite::client_async_with_config(request, tcp, Some(settings())).await.ok()?;
     let ((to_station, from_station), (to_csms, from_csms)) = (station.split(), csms.split());
-    let up = tokio::spawn(pass(from_station, to_csms));
-    pass(from_csms, to_station).await;
-    up.abort();
+    let mut up = tokio::spawn(pass(from_station, to_csms));
+    let mut down = tokio::spawn(pass(from_csms, to_station));
+    // What ends on one side ends on the other.
+    tokio::select! {
+        _ = &mut up => down.abort(),
+        _ = &mut down => up.abort(),
+    }
     Some(())
 }
 

@@ -3,10 +3,10 @@
 
 use crate::load::{self, Station, Way};
 use crate::{MOST_HELD, part, proxies};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Stations that go on meanwhile, and exchanges of each in a second.
@@ -21,16 +21,17 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, quick: bool) {
     let most = if quick { 500 } else { MOST_HELD - 2 * CALM.0 };
     let gateway = proxies::sluis_as_it_comes(upstream, dir);
     let way = Way::plain(gateway.listen);
-    let (told, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let calm = tokio::spawn({
-        let way = way.clone();
-        async move { load::paced(&way, CALM.0, CALM.1, TIME).await }
-    });
+    let heard = Arc::new(Heard::default());
+    let mut others = Vec::new();
+    for number in 0..CALM.0 {
+        others.push(way.station(number).await.expect("a station connects"));
+    }
+    let calm = tokio::spawn(load::paced_by(others, CALM.1, TIME));
     let start = Instant::now();
     let storm: Vec<_> = (0..most)
         .map(|number| {
-            let (way, told, failed) = (way.clone(), Arc::clone(&told), Arc::clone(&failed));
-            tokio::spawn(async move { (come_back(&way, number, &told, &failed).await, start.elapsed()) })
+            let (way, heard) = (way.clone(), Arc::clone(&heard));
+            tokio::spawn(async move { (come_back(&way, number, &heard).await, start.elapsed()) })
         })
         .collect();
     let (mut served, mut held) = (Vec::new(), Vec::new());
@@ -49,8 +50,9 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, quick: bool) {
         part(&served, 0.99),
         served[most - 1]
     );
-    println!("| told to come later (503 with Retry-After) | {} times |", told.load(Ordering::Relaxed));
-    println!("| any other error | {} |", failed.load(Ordering::Relaxed));
+    for (what, times) in &*heard.0.lock().expect("nobody panics with it") {
+        println!("| {what} | {times} times |");
+    }
     println!(
         "| latency of the {} stations that went on, p50, p99 | {:.1} ms, {:.1} ms |",
         CALM.0,
@@ -60,24 +62,37 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, quick: bool) {
     println!("| the same of their transaction messages | {:.1} ms, {:.1} ms |", part(&billed, 0.5) / 1000.0, part(&billed, 0.99) / 1000.0);
 }
 
+/// What stations heard instead of being served, and how often.
+#[derive(Default)]
+struct Heard(Mutex<BTreeMap<String, u64>>);
+
+impl Heard {
+    fn note(&self, what: String) {
+        *self.0.lock().expect("nobody panics with it").entry(what).or_default() += 1;
+    }
+}
+
 /// Connects, as often as it takes, and exchanges one message.
-async fn come_back(way: &Way, number: usize, told: &AtomicU64, failed: &AtomicU64) -> Station {
+async fn come_back(way: &Way, number: usize, heard: &Heard) -> Station {
     loop {
-        match way.try_station(10_000 + number, 2 + (number / 5_000) as u8).await {
+        let wait = match way.try_station(10_000 + number, 2 + (number / 5_000) as u8).await {
             Ok(Ok(mut station)) => match station.exchange().await {
                 Ok(_) => return station,
-                Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+                Err(error) => {
+                    heard.note(format!("an end after the upgrade ({})", error.kind()));
+                    5
+                }
             },
             Ok(Err(refused)) => {
-                match (refused.status, refused.retry_after) {
-                    (503, Some(_)) => told.fetch_add(1, Ordering::Relaxed),
-                    _ => failed.fetch_add(1, Ordering::Relaxed),
-                };
-                tokio::time::sleep(Duration::from_secs(refused.retry_after.unwrap_or(10))).await;
-                continue;
+                let later = if refused.retry_after.is_some() { " with Retry-After" } else { "" };
+                heard.note(format!("told to come later: {}{later}", refused.status));
+                refused.retry_after.unwrap_or(10)
             }
-            Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                heard.note(format!("no answer ({})", error.kind()));
+                5
+            }
         };
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(wait)).await;
     }
 }

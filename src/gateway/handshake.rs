@@ -11,6 +11,7 @@ mod target;
 use super::admission::Away;
 use super::chance;
 use crate::ocpp::Version;
+use std::io::{Read, Write};
 use std::time::Duration;
 pub use target::Paths;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -172,8 +173,8 @@ pub async fn decline<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, key: &st
     Ok(())
 }
 
-/// Answers a station with a refusal and ends the connection. Where it may come again it is told when, and not all are told the same.
-pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, refusal: Refusal) -> std::io::Result<()> {
+/// What a refused station is told.
+fn worded(refusal: Refusal) -> String {
     let Refusal(status, reason, header) = refusal;
     let header = header.map_or(String::new(), |h| format!("{h}\r\n"));
     let retry = match status {
@@ -181,7 +182,22 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, refusal: 
         502..=504 => format!("Retry-After: {}\r\n", 5 + chance::below(16)),
         _ => String::new(),
     };
-    let answer = format!("HTTP/1.1 {status} {reason}\r\n{header}{retry}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    format!("HTTP/1.1 {status} {reason}\r\n{header}{retry}Content-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+/// Answers a station with a refusal if its whole request is there already, without waiting for anything: nothing is left unread then, so the
+/// connection may be closed at once, and the peer sees the answer. The socket must not block. Returns whether it was done.
+pub fn refuse_at_once(socket: &mut (impl Read + Write), refusal: Refusal) -> bool {
+    let mut head = [0; 4096];
+    let whole = matches!(socket.read(&mut head), Ok(n) if head[..n].ends_with(b"\r\n\r\n"));
+    let answer = worded(refusal);
+    // A new socket has room for it.
+    whole && matches!(socket.write(answer.as_bytes()), Ok(n) if n == answer.len())
+}
+
+/// Answers a station with a refusal and ends the connection. Where it may come again it is told when, and not all are told the same.
+pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, refusal: Refusal) -> std::io::Result<()> {
+    let answer = worded(refusal);
     socket.write_all(answer.as_bytes()).await?;
     socket.shutdown().await?;
     linger(socket).await;

@@ -108,6 +108,35 @@ async fn limit_of_handshakes_of_a_station_in_a_minute() {
     world.gateway.stop().await;
 }
 
+/// More than are refused in words at a time, all there before the first is looked at.
+#[tokio::test]
+async fn a_storm_that_is_refused_is_told_when_to_come_again() {
+    use std::io::Write;
+    let world = World::open(&[("limits.accepts_per_second", "1"), ("limits.accept_burst", "1")]).await;
+    let running = world.talking("CS-1").await;
+    let storm: Vec<_> = (0..600)
+        .map(|number| {
+            let mut socket = std::net::TcpStream::connect(world.door()).unwrap();
+            socket.write_all(&request(&format!("/CS-{number}"), &["Sec-WebSocket-Protocol: ocpp1.6"])).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        })
+        .collect();
+    let mut let_in = 0;
+    for socket in storm {
+        let station = Station::answered(TcpStream::from_std(socket).unwrap()).await;
+        if station.head.status() == 101 {
+            let_in += 1;
+        } else {
+            is_busy(&station);
+        }
+    }
+    // One a second.
+    assert!(let_in < 30, "{let_in}");
+    running.works().await;
+    world.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn limit_of_connections_accepted_per_second() {
     let world = World::open(&[("limits.accepts_per_second", "1"), ("limits.accept_burst", "3")]).await;
