@@ -39,10 +39,13 @@ fn cases() -> Vec<Case> {
     samples.extend((1..=3).map(|n| sample("Current.Import", "A", "15.9", &phase(n))));
     samples.extend((1..=3).map(|n| sample("Voltage", "V", "230.1", &phase(n))));
     samples.extend([sample("Power.Active.Import", "W", "10980", ""), sample("SoC", "Percent", "63", "")]);
-    let meter = format!(
-        r#"[2,"12345","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{}]}}]}}]"#,
-        samples.join(",")
-    );
+    let reading = |samples: &[String]| {
+        format!(
+            r#"[2,"12345","MeterValues",{{"connectorId":1,"transactionId":42,"meterValue":[{{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{}]}}]}}]"#,
+            samples.join(",")
+        )
+    };
+    let (meter, short) = (reading(&samples), reading(&samples[..8]));
     let v16 = |name, call: &str, answer| Case { name, version: Version::V16, open: false, calls: vec![call.to_owned()], answer };
     let accepted = r#"[3,"12345",{"idTagInfo":{"status":"Accepted","expiryDate":"2026-12-31T00:00:00Z"}}]"#;
     vec![
@@ -60,8 +63,9 @@ fn cases() -> Vec<Case> {
             r#"[2,"12345","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4D5E6F7","meterStart":1000,"timestamp":"2026-11-24T10:15:00Z"}]"#,
             r#"[3,"12345",{"transactionId":42,"idTagInfo":{"status":"Accepted"}}]"#,
         ),
-        v16("MeterValues 1.6", &meter, r#"[3,"12345",{}]"#),
-        Case { open: true, ..v16("MeterValues 1.6, allow-all", &meter, r#"[3,"12345",{}]"#) },
+        v16("MeterValues 1.6, eight samples", &short, r#"[3,"12345",{}]"#),
+        v16("MeterValues 1.6, nine samples", &meter, r#"[3,"12345",{}]"#),
+        Case { open: true, ..v16("MeterValues 1.6, nine samples, allow-all", &meter, r#"[3,"12345",{}]"#) },
         Case {
             name: "TransactionEvent 2.0.1",
             version: Version::V201,

@@ -73,6 +73,7 @@ impl Drop for Process {
 const CORES: &str = "SLUIS_BENCH_CORES";
 
 /// Cores of the machine that this program was started on.
+#[expect(clippy::disallowed_methods, reason = "a bench has no configuration")]
 pub(crate) fn cores() -> usize {
     let told = std::env::var(CORES).ok().and_then(|n| n.parse().ok());
     told.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
