@@ -78,8 +78,9 @@ RUSTDOCFLAGS="-Dwarnings" cargo doc --no-deps --locked
 
 begin "cargo deny"
 PATH=$PATH:$(realpath "$target")/tools/bin
-# Built once per target directory; a machine without the registry goes on without it, and says so.
-command -v cargo-deny >/dev/null || cargo install --quiet --locked --version 0.20.2 --root "$target/tools" cargo-deny || true
+# Built once per target directory, without optimisation, which would take longer than all it ever does; a machine without the registry goes on
+# without it, and says so.
+command -v cargo-deny >/dev/null || cargo install --quiet --debug --locked --version 0.20.2 --root "$target/tools" cargo-deny || true
 if command -v cargo-deny >/dev/null; then
     cargo deny --locked check bans licenses sources 2>"$target/deny.txt" || {
         cat "$target/deny.txt"
