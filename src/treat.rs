@@ -41,7 +41,8 @@ pub(crate) use tripwire::Watch;
 pub struct Outgoing {
     text: String,
     /// A binary message, which only a policy that observes passes on; `text` is empty then.
-    binary: Option<Box<[u8]>>,
+    #[expect(clippy::box_collection, reason = "hardly any frame has it, and each has room for it")]
+    binary: Option<Box<Vec<u8>>>,
 }
 
 impl Outgoing {
@@ -57,7 +58,7 @@ impl Outgoing {
 
     /// The bytes of a binary message; `None` for text, which OCPP-J is.
     pub fn as_binary(&self) -> Option<&[u8]> {
-        self.binary.as_deref()
+        self.binary.as_ref().map(|bytes| &bytes[..])
     }
 
     /// Room for a frame of about so many bytes that the gateway words itself.
@@ -201,7 +202,7 @@ pub(crate) fn observed(rules: &Rules, frame: &str) -> Option<Outgoing> {
 
 /// A binary message passed on as it is, which only a policy that observes does.
 pub(crate) fn observed_binary(rules: &Rules, message: &[u8]) -> Option<Outgoing> {
-    (rules.mode == crate::policy::Mode::Observe).then(|| Outgoing { text: String::new(), binary: Some(message.into()) })
+    (rules.mode == crate::policy::Mode::Observe).then(|| Outgoing { text: String::new(), binary: Some(Box::new(message.to_vec())) })
 }
 
 /// The last look at a frame before it goes up: whether the tripwire lets it (I3). `head`: how much of it was looked at when it was made, by the

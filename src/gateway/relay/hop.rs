@@ -165,12 +165,12 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let values = [("listen", "127.0.0.1:0"), ("admin", "127.0.0.1:0"), ("upstream.url", "ws://127.0.0.1:9/"), ("policy", "observe")];
         let mut values: Vec<_> = values.map(|(key, value)| (key, value.to_owned())).into();
-        values.extend([
-            ("data_dir", data.path().join("data").display().to_string()),
-            ("stations.max_frame_bytes", (BOUND / 2).to_string()),
-            ("stations.max_queue_bytes", BOUND.to_string()),
-        ]);
-        let serving = Serving::start(&Config::read(&Flags { config: None, values }, &|_| None).unwrap()).await.unwrap();
+        values
+            .extend([("data_dir", data.path().join("data").display().to_string()), ("stations.max_frame_bytes", (BOUND / 2).to_string())]);
+        let mut config = Config::read(&Flags { config: None, values }, &|_| None).unwrap();
+        // Less than the configuration allows, so that a few messages reach it.
+        config.stations.max_queue = BOUND;
+        let serving = Serving::start(&config).await.unwrap();
         let gateway = std::sync::Arc::clone(&serving.gateway);
         let ((station_near, mut station), (csms_near, mut csms)) = (connection().await, connection().await);
         let full = fill(&station_near).await;
