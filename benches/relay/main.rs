@@ -258,7 +258,7 @@ async fn run(words: &[String]) {
         print!("{}", table(&all, &columns));
     }
     if does("memory") {
-        memory(upstream, dir.path(), quick);
+        memory(dir.path(), quick);
     }
 }
 
@@ -303,33 +303,35 @@ fn table(all: &[Proxy], columns: &[Column]) -> String {
 
 /// Resident memory per connection, by the slope from a few to more and more of them. Each proxy is alone while it is measured.
 #[expect(clippy::print_stdout, reason = "a bench prints its tables")]
-fn memory(upstream: SocketAddr, dir: &Path, quick: bool) {
+fn memory(dir: &Path, quick: bool) {
     let steps: &[usize] = if quick { &[200] } else { &[1_000, 5_000, MOST_HELD] };
     println!("\n### Resident memory per connection pair, KiB\n");
     println!("| | {} |", steps.iter().map(|n| format!("{n} idle")).chain([format!("{} used", steps[0])]).collect::<Vec<_>>().join(" | "));
     println!("|---|{}", "---|".repeat(steps.len() + 1));
-    let (_secure_csms, line) = helper(&["csms", &dir.display().to_string()]);
-    let secure_upstream: SocketAddr = line.parse().expect("an address");
-    type Start<'a> = Box<dyn Fn() -> Option<Proxy> + 'a>;
-    let all: [(&str, Start<'_>); 7] = [
-        ("nginx", Box::new(|| proxies::nginx(upstream, dir, false))),
-        ("HAProxy", Box::new(|| proxies::haproxy(upstream, dir, false))),
-        ("**sluis**, strict", Box::new(|| Some(proxies::sluis(upstream, dir, false)))),
-        ("nginx, TLS towards stations", Box::new(|| proxies::nginx(upstream, dir, true))),
-        ("HAProxy, TLS towards stations", Box::new(|| proxies::haproxy(upstream, dir, true))),
-        ("**sluis**, strict, TLS towards stations", Box::new(|| Some(proxies::sluis(upstream, dir, true)))),
-        ("**sluis**, strict, TLS on both hops", Box::new(|| Some(proxies::sluis_secure(secure_upstream, dir)))),
+    let certificate = dir.display().to_string();
+    type Start<'a> = &'a dyn Fn(SocketAddr) -> Option<Proxy>;
+    let all: [(&str, bool, Start<'_>); 7] = [
+        ("nginx", false, &|upstream| proxies::nginx(upstream, dir, false)),
+        ("HAProxy", false, &|upstream| proxies::haproxy(upstream, dir, false)),
+        ("**sluis**, strict", false, &|upstream| Some(proxies::sluis(upstream, dir, false))),
+        ("nginx, TLS towards stations", false, &|upstream| proxies::nginx(upstream, dir, true)),
+        ("HAProxy, TLS towards stations", false, &|upstream| proxies::haproxy(upstream, dir, true)),
+        ("**sluis**, strict, TLS towards stations", false, &|upstream| Some(proxies::sluis(upstream, dir, true))),
+        ("**sluis**, strict, TLS on both hops", true, &|upstream| Some(proxies::sluis_secure(upstream, dir))),
     ];
-    for (name, start) in all {
+    for (name, secure, start) in all {
+        // Each has a central system of its own, whose descriptors nobody else has used up.
+        let arguments = if secure { vec!["csms", &certificate] } else { vec!["csms"] };
         let fresh = || {
-            let proxy = start()?;
+            let (csms, line) = helper(&arguments);
+            let proxy = start(line.parse().expect("an address"))?;
             let to = proxy.listen.to_string();
             // A few come and go first, so that what is made once is there.
             drop(hold_from(&to, 0..20, "used", proxy.tls, dir));
             let empty = proxy.process.as_ref().map_or(0.0, process::Process::resident);
-            Some((proxy, to, empty))
+            Some((csms, proxy, to, empty))
         };
-        let Some((proxy, to, empty)) = fresh() else { continue };
+        let Some((csms, proxy, to, empty)) = fresh() else { continue };
         let resident = |proxy: &Proxy| proxy.process.as_ref().map_or(f64::NAN, process::Process::resident);
         let (mut held, mut count, mut cells) = (Vec::new(), 0, Vec::new());
         for step in steps {
@@ -337,8 +339,8 @@ fn memory(upstream: SocketAddr, dir: &Path, quick: bool) {
             count = *step;
             cells.push((resident(&proxy) - empty) / count as f64);
         }
-        drop((held, proxy));
-        let Some((proxy, to, empty)) = fresh() else { continue };
+        drop((held, proxy, csms));
+        let Some((_csms, proxy, to, empty)) = fresh() else { continue };
         let _held = hold_from(&to, 1000..1000 + steps[0], "used", proxy.tls, dir);
         cells.push((resident(&proxy) - empty) / steps[0] as f64);
         let cells: Vec<String> = cells.iter().map(|c| format!("{c:.1}")).collect();
