@@ -255,24 +255,8 @@ impl Builder<'_> {
 }
 
 /// A request for a certificate and a certificate, as `openssl` makes them, without anybody's name.
-const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
-    MIHiMIGKAgEAMCgxFDASBgNVBAoMC0V4YW1wbGUgQ1BPMRAwDgYDVQQDDAdTTi0w\n\
-    MDQyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjZ5qV09lNbXX1/QX5pt/L8ZC\n\
-    BQgoKKw6ZpVc89K1QjWpC8+vEZWBpJy1jbf1IvwPrvL8DTB4DWwR/SDVeBrKSaAA\n\
-    MAoGCCqGSM49BAMCA0cAMEQCIHzfNBDbht5qnvGn9adYSq6+w8Y8SaKlgGJ75qfB\n\
-    N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==\n\
-    -----END CERTIFICATE REQUEST-----";
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
-    MIIBpDCCAUugAwIBAgIULc7SrCVSiCi8DGsF0sjigIYWnigwCgYIKoZIzj0EAwIw\n\
-    KDEUMBIGA1UECgwLRXhhbXBsZSBDUE8xEDAOBgNVBAMMB1NOLTAwNDIwHhcNMjYx\n\
-    MTI4MTIwMDM3WhcNMzYxMTI1MTIwMDM3WjAoMRQwEgYDVQQKDAtFeGFtcGxlIENQ\n\
-    TzEQMA4GA1UEAwwHU04tMDA0MjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABI2e\n\
-    aldPZTW119f0F+abfy/GQgUIKCisOmaVXPPStUI1qQvPrxGVgaSctY239SL8D67y\n\
-    /A0weA1sEf0g1XgaykmjUzBRMB0GA1UdDgQWBBTlyo+Dby5XaqyayAp+sGITYeAT\n\
-    KDAfBgNVHSMEGDAWgBTlyo+Dby5XaqyayAp+sGITYeATKDAPBgNVHRMBAf8EBTAD\n\
-    AQH/MAoGCCqGSM49BAMCA0cAMEQCIGP8M5b4ry6c2ppMU0YBPnpRMYIFLlapRfoG\n\
-    kf844WSKAiB1hdVijx81A2pE8kg5UjOFcPQUhC+Edfz6OQ6NrVFQ0A==\n\
-    -----END CERTIFICATE-----";
+const REQUEST: &str = include_str!("../ocpp/sample/request.pem").trim_ascii_end();
+const CERTIFICATE: &str = include_str!("../ocpp/sample/certificate.pem").trim_ascii_end();
 
 /// A harmless word for a place that the standard leaves open.
 fn plain(name: &str, is: &str) -> &'static str {
