@@ -20,6 +20,8 @@ use meter::Series;
 pub(crate) use rewrite::frame;
 use std::ops::Range;
 pub(crate) use text::{is_harmless_reference, time};
+#[cfg(feature = "fuzz")]
+pub(crate) use tripwire::MAX_WATCHED;
 pub(crate) use tripwire::Watch;
 
 /// A frame that has been through the treatment, or that the gateway worded itself. Sockets accept nothing else (I1).
@@ -159,7 +161,7 @@ pub(crate) struct Tally {
     pub(crate) crowded: bool,
     /// DataTransfer: the status to refuse it with, or the vendor message it is.
     pub(crate) vendor_refusal: Option<&'static str>,
-    pub(crate) vendor: Option<(String, String)>,
+    pub(crate) vendor: Option<Box<(String, String)>>,
     pub(crate) exempt: Vec<Range<usize>>,
     notes: Vec<(u64, i64)>,
 }
@@ -183,8 +185,8 @@ pub(crate) struct Treated {
 }
 
 impl Treated {
-    /// Nothing of the frame crosses.
-    pub(crate) fn withheld() -> Self {
+    /// What a frame is treated into: nothing yet, so nothing of it crosses.
+    pub(crate) fn nothing() -> Self {
         Self {
             verdict: Verdict::Withheld,
             frame: Outgoing { text: String::new(), binary: None },

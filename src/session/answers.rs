@@ -1,21 +1,19 @@
 //! Answers: CALLRESULT and CALLERROR, which find their action through the CALLs that wait, and CALLRESULTERROR.
 
-use super::Session;
 use super::calls::{Match, Pending};
 use super::step::{Outcome, Step};
+use super::talk::Talk;
 use super::turn::{Turn, error_frame};
 use crate::ocpp::json::{Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::Plan;
-use crate::treat::{self, Context, Fact, Metered, Outgoing, Tally, Verdict};
+use crate::treat::{self, Context, Fact, Metered, Outgoing, Tally, Treated, Verdict};
 use smallvec::smallvec;
-use std::sync::Arc;
 
-impl Session {
+impl Talk {
     /// A CALLRESULT or CALLERROR.
     pub(super) fn answer(&mut self, turn: &Turn<'_>) -> Step {
-        let Turn { frame, from, rules, .. } = *turn;
-        let codes = Arc::clone(&self.codes);
+        let Turn { frame, from, rules, codes, .. } = *turn;
         let caller = from.other();
         let pending = match self.calls[caller as usize].settle(&frame.id, self.version == Version::V21) {
             Match::Pending(pending) => pending,
@@ -36,7 +34,7 @@ impl Session {
             rules,
             plan,
             to: caller,
-            codes: &*codes,
+            codes,
             vault: turn.vault,
             epoch: None,
             now: turn.now,
@@ -44,21 +42,22 @@ impl Session {
             metered: Metered::of(self.version, pending.action),
             vendor,
         };
-        let treated = match call {
-            _ if frame.kind == Kind::CallError => treat::error(&context, &self.memory, turn.text, frame, id),
+        let mut treated = Treated::nothing();
+        let read = match call {
+            _ if frame.kind == Kind::CallError => treat::error(&context, &self.memory, turn.text, frame, id, &mut treated),
             Some(call) => {
                 let id = (frame.id_span.clone(), pending.own.as_deref());
-                treat::frame(&context, &mut self.memory, turn.text, id, frame.rest, call.response)
+                treat::frame(&context, &mut self.memory, turn.text, id, frame.rest, call.response, &mut treated)
             }
             None => Err(Unreadable::Syntax),
         };
         let mut step = Step { settles: pending.settles, ..Step::default() };
-        let outgoing = match treated {
+        let outgoing = match read {
             Err(_) => {
                 step.seen = Some(turn.seen(pending.action, Outcome::Refused, &Tally::default()));
                 nobody_knows(id)
             }
-            Ok(mut treated) => {
+            Ok(()) => {
                 if caller == Side::Csms && frame.kind == Kind::CallResult {
                     // The central system chose this id itself; that it comes back must not tell it anything (I5).
                     let start = frame.id_span.start;
@@ -100,7 +99,7 @@ impl Session {
                 }
             }
         };
-        step.send = smallvec![(caller, outgoing)];
+        step.send.push((caller, outgoing));
         step
     }
 
@@ -153,17 +152,16 @@ impl Session {
 
     /// A CALLRESULTERROR: the sender of a CALL could not read its answer (OCPP 2.1 Part 4 §4.2.4).
     pub(super) fn complaint(&mut self, turn: &Turn<'_>) -> Step {
-        let Turn { frame, from, rules, .. } = *turn;
+        let Turn { frame, from, rules, codes, .. } = *turn;
         let Some(sent) = self.calls[from as usize].complained(&frame.id) else {
             return turn.only_seen("other", Outcome::Unmatched);
         };
-        let codes = Arc::clone(&self.codes);
         let plan = rules.plan(self.version);
         let context = Context {
             rules,
             plan,
             to: from.other(),
-            codes: &*codes,
+            codes,
             vault: turn.vault,
             epoch: None,
             now: turn.now,
@@ -171,9 +169,10 @@ impl Session {
             metered: Metered::of(self.version, ""),
             vendor: None,
         };
-        let Ok(treated) = treat::error(&context, &self.memory, turn.text, frame, sent.as_str()) else {
+        let mut treated = Treated::nothing();
+        if treat::error(&context, &self.memory, turn.text, frame, sent.as_str(), &mut treated).is_err() {
             return turn.only_seen("other", Outcome::Refused);
-        };
+        }
         if from == Side::Station && !treat::may_leave(&context, &self.memory, &treated, 0) {
             return turn.only_seen("other", Outcome::Tripwire);
         }

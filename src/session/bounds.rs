@@ -107,11 +107,13 @@ pub const LONG_ANSWERS: &[&str] = &[
 
 impl Bounds {
     /// Whether a frame of so many bytes is too big for what it is: a CALL of `action`, or the answer to one.
+    #[inline]
     pub fn exceeded(&self, kind: Kind, action: &str, bytes: usize) -> bool {
-        // Nearly all are.
-        if bytes <= self.short.min(self.middle) {
-            return false;
-        }
+        // Nearly all have fewer.
+        bytes > self.short.min(self.middle) && self.exceeded_by(kind, action, bytes)
+    }
+
+    fn exceeded_by(&self, kind: Kind, action: &str, bytes: usize) -> bool {
         let (short, long): (&[&str], _) = if matches!(kind, Kind::Call | Kind::Send) { (SHORT, LONG) } else { (&[], LONG_ANSWERS) };
         if long.contains(&action) {
             return false;

@@ -82,7 +82,7 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct More {
     /// The vendor message it is.
-    pub(super) vendor: Option<(String, String)>,
+    pub(super) vendor: Option<Box<(String, String)>>,
     /// The settings it names.
     pub(super) asked: Box<[Box<str>]>,
     /// The transaction that it ends.
@@ -167,6 +167,7 @@ impl Calls {
     }
 
     /// Remembers a CALL that goes on.
+    #[inline]
     pub(super) fn expect(&mut self, pending: Pending) {
         self.pending.push_back(pending);
     }

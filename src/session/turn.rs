@@ -1,9 +1,9 @@
 //! One readable frame and the circumstances in which it came; and the frames that the gateway words itself.
 
 use super::step::{Outcome, Seen, Step};
-use super::{MAX_ID, is_billed};
+use super::talk::{MAX_ID, is_billed};
 use crate::clock::Timestamp;
-use crate::identity::Reveal;
+use crate::identity::{Codes, Reveal};
 use crate::ocpp::frame::Frame;
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
@@ -20,6 +20,7 @@ pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
     pub(super) vault: &'a dyn Reveal,
     pub(super) rules: &'a Rules,
+    pub(super) codes: &'a dyn Codes,
 }
 
 impl<'a> Turn<'a> {

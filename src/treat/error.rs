@@ -1,6 +1,6 @@
 //! CALLERROR and CALLRESULTERROR: the code crosses, the details never, the description only where free text has a purpose.
 
-use super::{Context, Memory, Outgoing, Tally, Treated, Verdict, text};
+use super::{Context, Memory, Treated, Verdict, text};
 use crate::ocpp::frame::Frame;
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
 use crate::ocpp::{Kind, Side};
@@ -10,7 +10,15 @@ use std::borrow::Cow;
 /// Treats a CALLERROR or CALLRESULTERROR: the code is kept if the standard has it, the details never cross, and the description goes up
 /// only where free text has a purpose, scrubbed; a station that quotes the whole request in it would quote a restored card number.
 /// `id` is the message id that the recipient knows.
-pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &Frame<'_>, id: &str) -> Result<Treated, Unreadable> {
+/// What comes of it is written into `treated`, which must be [`Treated::nothing`] so far.
+pub(crate) fn error(
+    context: &Context<'_>,
+    memory: &Memory,
+    text: &str,
+    frame: &Frame<'_>,
+    id: &str,
+    treated: &mut Treated,
+) -> Result<(), Unreadable> {
     let mut cursor = Cursor::inside(text, frame.rest);
     let mut description = None;
     let mut details = "{}";
@@ -45,28 +53,30 @@ pub(crate) fn error(context: &Context<'_>, memory: &Memory, text: &str, frame: &
         Cow::Borrowed("")
     };
     let untouched = context.rules.allow_all || (known && readable && kept == description && details == "{}" && frame.id == id);
-    let mut out = String::new();
+    let out = &mut treated.frame.text;
     let mut id_place = frame.id_span.clone();
     if untouched {
         out.push_str(text);
     } else {
         out.push_str(if frame.kind == Kind::CallError { "[4," } else { "[5," });
         id_place.start = out.len();
-        write_string(&mut out, id);
+        write_string(out, id);
         id_place.end = out.len();
         out.push_str(",\"");
         out.push_str(if known { &frame.name } else { "GenericError" });
         out.push_str("\",");
-        write_string(&mut out, kept.get(..255).unwrap_or(&kept));
+        write_string(out, kept.get(..255).unwrap_or(&kept));
         out.push_str(",{}]");
     }
     let withheld = u32::from(kept != description || !readable) + u32::from(details != "{}") + u32::from(!known);
-    let mut tally = Tally { withheld, ..Tally::default() };
+    treated.tally.withheld = withheld;
     if frame.kind == Kind::CallError {
         // The caller chose this id itself; that it comes back must not tell it anything (I5).
-        tally.exempt.push(id_place);
+        treated.tally.exempt.push(id_place);
     }
-    Ok(Treated { verdict: Verdict::Kept, payload: 0..0, frame: Outgoing { text: out, binary: None }, changed: !untouched, tally })
+    treated.verdict = Verdict::Kept;
+    treated.changed = !untouched;
+    Ok(())
 }
 
 /// The error codes of OCPP-J 1.6 §4.2.3 and OCPP 2.1 Part 4 §4.3.

@@ -22,7 +22,8 @@ const LONG_NUMBER: usize = 12;
 /// Numbers that are the station's own.
 const OWN_NUMBERS: [&str; 4] = ["connectorId", "evseId", "meterStart", "meterStop"];
 
-/// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given.
+/// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given. What comes of it is
+/// written into `treated`, which must be [`Treated::nothing`] so far: it is too big to be handed from one to the next.
 pub(crate) fn frame(
     context: &Context<'_>,
     memory: &mut Memory,
@@ -30,8 +31,10 @@ pub(crate) fn frame(
     id: (Range<usize>, Option<&str>),
     payload: usize,
     node: NodeId,
-) -> Result<Treated, Unreadable> {
-    let mut rewriter = Rewriter::new(context, memory, Cursor::inside(frame, payload));
+    treated: &mut Treated,
+) -> Result<(), Unreadable> {
+    let Treated { frame: Outgoing { text: out, .. }, tally, .. } = treated;
+    let mut rewriter = Rewriter::new(context, memory, Cursor::inside(frame, payload), out, tally);
     if let (span, Some(id)) = id {
         rewriter.replace(span, |out| write_string(out, id));
     }
@@ -41,13 +44,15 @@ pub(crate) fn frame(
     if !rewriter.cursor.take(b']') || !rewriter.cursor.finished() {
         return Err(Unreadable::Syntax);
     }
-    let Rewriter { mut out, copied, tally, .. } = rewriter;
+    let copied = rewriter.copied;
     if out.capacity() == 0 {
-        out = spare::take(frame.len());
+        *out = spare::take(frame.len());
     }
     out.push_str(&frame[copied..]);
-    let payload = head..out.len() - (frame.len() - end);
-    Ok(Treated { verdict, frame: Outgoing { text: out, binary: None }, payload, changed: copied > 0, tally })
+    treated.payload = head..out.len() - (frame.len() - end);
+    treated.verdict = verdict;
+    treated.changed = copied > 0;
+    Ok(())
 }
 
 /// A place to return to when what was written since turns out to be withheld.
@@ -64,10 +69,10 @@ struct Rewriter<'a, 'c> {
     context: &'c Context<'a>,
     memory: &'c mut Memory,
     cursor: Cursor<'a>,
-    out: String,
+    out: &'c mut String,
     /// Up to here the source is in `out`, or was cut.
     copied: usize,
-    tally: Tally,
+    tally: &'c mut Tally,
     /// Where the payload begins.
     start: usize,
     /// Whether the text has escapes anywhere.
@@ -78,6 +83,8 @@ struct Rewriter<'a, 'c> {
     variable: Option<&'a VariableRule>,
     vendor: Option<&'a CallPlan>,
     sample: Sample<'a>,
+    /// The last time that was read: where it stands in the source, and the seconds since 1970.
+    time: (usize, Option<i64>),
     /// Of the reading at hand: when, whether any sample was kept, whether any of them bounds a transaction.
     reading: Reading,
     /// The meter series the payload belongs to and whether the event itself bounds a transaction; found at the first reading.
@@ -85,13 +92,14 @@ struct Rewriter<'a, 'c> {
 }
 
 impl<'a, 'c> Rewriter<'a, 'c> {
-    fn new(context: &'c Context<'a>, memory: &'c mut Memory, cursor: Cursor<'a>) -> Self {
+    #[inline]
+    fn new(context: &'c Context<'a>, memory: &'c mut Memory, cursor: Cursor<'a>, out: &'c mut String, tally: &'c mut Tally) -> Self {
         Self {
             context,
             memory,
-            out: String::new(),
+            out,
             copied: 0,
-            tally: Tally::default(),
+            tally,
             start: cursor.at(),
             escapes: memchr::memchr(b'\\', cursor.text().as_bytes()).is_some(),
             cursor,
@@ -99,6 +107,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             variable: None,
             vendor: context.vendor,
             sample: Sample::default(),
+            time: (0, None),
             reading: Reading::default(),
             series: None,
         }
@@ -160,7 +169,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn copy(&mut self, to: usize) {
         let text = self.cursor.text();
         if self.out.capacity() == 0 {
-            self.out = spare::take(text.len() + 64);
+            *self.out = spare::take(text.len() + 64);
         }
         self.out.push_str(&text[self.copied..to]);
         self.copied = to;
@@ -181,7 +190,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
 
     fn replace(&mut self, span: Range<usize>, write: impl FnOnce(&mut String)) {
         self.cut(span);
-        write(&mut self.out);
+        write(self.out);
     }
 
     fn value(&mut self, id: NodeId) -> Result<Verdict, Unreadable> {
@@ -367,7 +376,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     /// the central system cannot have chosen.
     fn is_card_in_decimal(&self, field: &Field, span: &Range<usize>) -> bool {
         let own = field.role == Role::Value || OWN_NUMBERS.contains(&&*field.name);
-        own && self.memory.watch.knows(self.cursor.text()[span.clone()].trim_matches('"'))
+        own && self.memory.watch.knows(unquoted(&self.cursor.text()[span.clone()]))
     }
 
     /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.
@@ -400,6 +409,11 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.replace(span, |out| out.push_str(&otherwise));
         Ok(Kept)
     }
+}
+
+/// A value's text without the quotes of a string.
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
 /// The field of that name: messages usually come in one order, so the one after the last is tried first.

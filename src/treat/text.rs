@@ -78,10 +78,19 @@ pub(crate) fn is_setting(text: &str) -> bool {
         || (is_decimal(text) && text.bytes().filter(u8::is_ascii_digit).count() < SHORTEST_CARD)
 }
 
+/// [`str::trim`], at once where there is nothing to trim: where a text begins and ends with letters, digits or signs of ASCII.
+#[inline]
+pub(super) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~', .., b'!'..=b'~'] => text,
+        _ => text.trim(),
+    }
+}
+
 /// The seconds since 1970 of a date-time as stations write it: RFC 3339, and also with a space for the T, without seconds, without
 /// a zone (taken as UTC), with a zone without colon. `None` for anything else. Years have four digits, fractions at most nine.
 pub(crate) fn time(text: &str) -> Option<i64> {
-    let text = text.trim();
+    let text = trimmed(text);
     let byte = |at: usize| text.as_bytes().get(at).copied();
     let digit = |at: usize| byte(at).filter(u8::is_ascii_digit).map(|b| i64::from(b - b'0'));
     let pair = |at: usize| Some(digit(at)? * 10 + digit(at + 1)?);
@@ -181,7 +190,7 @@ fn is_encoded_text(text: &str) -> bool {
 
 /// A telephone number as people write it: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
 fn is_phone(text: &str) -> bool {
-    let text = text.trim();
+    let text = trimmed(text);
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     matches!(text.trim_start_matches('(').bytes().next(), Some(b'+' | b'0'))
         && (9..=15).contains(&digits)

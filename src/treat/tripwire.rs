@@ -112,7 +112,9 @@ impl Watch {
 
     /// Whether `text` holds a watched identifier.
     pub(crate) fn knows(&self, text: &str) -> bool {
-        !self.watched.is_empty() && self.finds(text, &mut Vec::new())
+        // No pattern is a number of fewer digits: most message ids are such.
+        let counts = text.len() < SEARCHABLE && text.bytes().all(|b| b.is_ascii_digit());
+        !self.watched.is_empty() && !counts && self.finds(text, &mut Vec::new())
     }
 
     /// The first look: whether four letters or digits in a row, separators aside, begin like a pattern.
@@ -175,7 +177,8 @@ impl Watch {
     /// Whether a frame that is about to go up holds a watched identifier in any string, outside the `exempt` ranges
     /// (which come in the order of the text) and other than as a word of the standard. What stands before `from` is not looked at.
     pub(crate) fn hit(&self, frame: &str, from: usize, exempt: &[Range<usize>], words: &Words) -> bool {
-        if self.watched.is_empty() {
+        // The shortest pattern has four letters, and stands in quotes.
+        if self.watched.is_empty() || frame.len() < from + 6 {
             return false;
         }
         let mut groups = Vec::new();
@@ -385,6 +388,17 @@ mod tests {
         let tag = watch("Outlet", Class::Other);
         assert!(hit(&tag, "OUTLET") && !hit(&tag, "Outlet 1"));
         assert!(!tag.hit(r#"["Outlet"]"#, 0, &[], &words(["Outlet".to_owned()])));
+    }
+
+    proptest::proptest! {
+        /// What is told at once is what a search tells, whatever the card: numbers alone, in groups, and with letters of either case.
+        #[test]
+        fn a_short_number_is_told_at_once_and_rightly(card in "[0-9A-F]{4,14}|[0-9]{4,10}", text in "[0-9]{0,9}|[0-9A-Fa-f:]{0,9}") {
+            let watch = watch(&card, Class::Rfid);
+            proptest::prop_assert_eq!(watch.knows(&text), watch.finds(&text, &mut Vec::new()));
+            let frame = format!("\"{text}\"");
+            proptest::prop_assert_eq!(watch.hit(&frame, 0, &[], &words([])), text.len() >= 4 && !is_common(&text, &words([])) && watch.knows(&text));
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::Rewriter;
 use crate::identity::Declared;
 use crate::ocpp::json::{Cursor, Shape, Unreadable};
 use crate::policy::{Object, Purpose, Role, Special};
+use crate::treat::Metered;
 use crate::treat::Verdict::{self, Kept, Withheld};
 use crate::treat::meter::{self, Sample};
-use crate::treat::{Metered, text};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -52,7 +52,8 @@ impl<'a> Rewriter<'a, '_> {
                 }
                 return Kept;
             }
-            Role::MeterTime => self.reading.seconds = text().and_then(|t| text::time(&t)),
+            // As it was read when it was treated; an explicit null was not.
+            Role::MeterTime => self.reading.seconds = if self.time.0 == span.start { self.time.1 } else { None },
             Role::Qualifier | Role::Series | Role::None => {}
         }
         verdict
@@ -116,7 +117,7 @@ impl<'a> Rewriter<'a, '_> {
         let refusal = match plan.vendors.get(&known).map(|from| &from[self.context.to.other() as usize]) {
             Some(Some(call)) if call.crosses => {
                 self.vendor = Some(call);
-                self.tally.vendor = Some(known);
+                self.tally.vendor = Some(Box::new(known));
                 return Kept;
             }
             Some(Some(_)) => "Rejected",

@@ -5,7 +5,7 @@ use super::identifiers::MAX_SIGHTINGS;
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::policy::Text;
 use crate::treat::Verdict::{self, Kept, Withheld};
-use crate::treat::{certificate, is_harmless_reference, text};
+use crate::treat::{Tally, certificate, is_harmless_reference, text};
 use std::ops::Range;
 
 impl Rewriter<'_, '_> {
@@ -26,9 +26,12 @@ impl Rewriter<'_, '_> {
         let keep = |crosses: bool| if crosses { Kept } else { Withheld };
         match text {
             Text::Plain | Text::Vendor | Text::VendorMessage => Kept,
-            Text::Decimal => keep(text::is_decimal(content.trim())),
+            Text::Decimal => keep(text::is_decimal(text::trimmed(content))),
             Text::QuotedNumber => keep(text::is_decimal(content) && content.len() < 10),
-            Text::Time => keep(text::time(content).is_some()),
+            Text::Time => {
+                self.time = (span.start, text::time(content));
+                keep(self.time.1.is_some())
+            }
             Text::Word(words) => keep(words.has(content)),
             Text::Language => keep(text::is_language(content)),
             // The purpose that lets a contract's certificate pass lets the contract's number in it pass: the tripwire must not stop it.
@@ -92,10 +95,11 @@ impl Rewriter<'_, '_> {
     fn nested(&mut self, span: Range<usize>, content: &str) -> Verdict {
         let Some(vendor) = self.vendor else { return Withheld };
         let node = if self.context.vendor.is_some() { vendor.response } else { vendor.request };
-        let mut inner = Rewriter::new(self.context, self.memory, Cursor::new(content));
+        let (mut out, mut tally) = (String::new(), Tally::default());
+        let mut inner = Rewriter::new(self.context, self.memory, Cursor::new(content), &mut out, &mut tally);
         let verdict = inner.top(node);
         let finished = inner.cursor.finished();
-        let Rewriter { mut out, copied, tally, .. } = inner;
+        let copied = inner.copied;
         self.tally.foreign += tally.foreign;
         self.tally.forbidden += tally.forbidden;
         self.tally.crowded |= tally.crowded || self.tally.sightings.len() + tally.sightings.len() > MAX_SIGHTINGS;
