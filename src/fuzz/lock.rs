@@ -14,6 +14,7 @@ use crate::pseudonym::{Alphabet, Pseudonym};
 use crate::seal::{Entropy, Kek, SealError};
 use crate::secret::Sensitive;
 use crate::session::{Outcome, Session, Step};
+use crate::treat::MAX_WATCHED;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,12 +104,23 @@ pub(super) struct Lock<'p> {
     vault: Memory,
     pub(super) now: Timestamp,
     /// What the station has said, and whether in another coding.
-    of_station: Vec<(Planted, bool)>,
+    of_station: Vec<Said>,
+    /// Identifiers that were replaced so far, in either direction.
+    replaced: u32,
     /// What it has said where no rule can tell it from what belongs there.
     excused: Vec<String>,
     /// What the central system has said where a token belongs.
     of_csms: Vec<Planted>,
     pub(super) known: Known,
+}
+
+/// What the station has said.
+struct Said {
+    planted: Planted,
+    /// In another coding than its own.
+    coded: bool,
+    /// Identifiers that had been replaced by then: the tripwire watches the latest few.
+    before: u32,
 }
 
 /// What became of a frame.
@@ -128,6 +140,7 @@ impl<'p> Lock<'p> {
             vault: Memory::default(),
             now: Timestamp(NOON),
             of_station: Vec::new(),
+            replaced: 0,
             excused: Vec::new(),
             of_csms: Vec::new(),
             known: Known::default(),
@@ -149,10 +162,10 @@ impl<'p> Lock<'p> {
                     let excused = planted.is_excused(coded);
                     if excused {
                         // The same text elsewhere cannot be told from it.
-                        self.of_station.retain(|(other, _)| other.text != planted.text);
+                        self.of_station.retain(|said| said.planted.text != planted.text);
                         self.excused.push(planted.text);
                     } else if !self.excused.contains(&planted.text) {
-                        self.of_station.push((planted, coded));
+                        self.of_station.push(Said { planted, coded, before: self.replaced });
                     }
                 }
             }
@@ -217,6 +230,7 @@ impl<'p> Lock<'p> {
             }
             sent.push((to, text));
         }
+        self.replaced += seen.as_ref().map_or(0, |seen| seen.replaced);
         let outcome = seen.map_or(Outcome::Refused, |seen| seen.outcome);
         Passed { sent, outcome }
     }
@@ -227,10 +241,9 @@ impl<'p> Lock<'p> {
             return;
         }
         let plain = plain(text);
-        let leak = self
-            .of_station
-            .iter()
-            .find(|(planted, coded)| (!self.profile.wide || planted.field == "token" && !coded) && planted.is_in(&plain));
+        let active = |said: &Said| said.planted.field == "token" && !said.coded && self.replaced - said.before < MAX_WATCHED as u32;
+        let leak = self.of_station.iter().find(|said| (!self.profile.wide || active(said)) && said.planted.is_in(&plain));
+        let leak = leak.map(|said| &said.planted);
         assert!(leak.is_none(), "{what} leaks {leak:?}: {text}");
     }
 
@@ -245,7 +258,7 @@ impl<'p> Lock<'p> {
         };
         if let Err(what) = valid::payload(self.version, fields, payload) {
             // A station whose own card is longer than the field in any spelling, or whose own reference is, gets back what it wrote.
-            let own = |(planted, _): &(Planted, bool)| {
+            let own = |Said { planted, .. }: &Said| {
                 let shortest = if planted.field == "token" { plain(&planted.text).len() } else { planted.text.len() };
                 shortest > 20 && frame.contains(planted.text.as_str())
             };

@@ -186,7 +186,9 @@ fn given_frame(lock: &mut Lock<'_>, mut choices: Choices<'_>) {
             continue;
         }
         assert!(!lock.allows_all() || sent == text, "changed: {text} into {sent}");
-        assert!(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(), "no JSON, and passed on: {text}");
+        // What sloppy firmware puts around a frame is cut off.
+        let plain = text.trim_start_matches('\u{feff}').trim_end_matches('\0');
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(plain).is_ok(), "no JSON, and passed on: {text}");
         assert!(lock.allows_all() || from == Side::Csms || how & 4 != 0 || !shows_card(sent), "leaks: {sent} from {text}");
     }
 }
