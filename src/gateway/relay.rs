@@ -210,7 +210,8 @@ impl Relay<'_> {
     /// Works off what came from one side, and writes what comes of it.
     async fn came(&mut self, from: Side, mut bytes: Loan) -> Result<(), End> {
         if bytes.is_empty() {
-            self.hops[from as usize].deaf = true;
+            let hop = &mut self.hops[from as usize];
+            (hop.deaf, hop.ended) = (true, true);
             return Err(lost(from));
         }
         self.hops[from as usize].heard = Instant::now();

@@ -29,6 +29,8 @@ pub(in crate::gateway) struct Hop {
     pub(super) closed: Option<Option<u16>>,
     /// What comes can be understood no more, or nothing comes any more.
     pub(super) deaf: bool,
+    /// Nothing comes any more.
+    pub(super) ended: bool,
     /// When the last bytes came.
     pub(super) heard: Instant,
     /// When to ping next.
@@ -49,7 +51,7 @@ impl Hop {
     fn new(socket: Socket, role: Role, early: Vec<u8>, max_frame: usize) -> Self {
         let now = Instant::now();
         let (reader, outbox) = (Reader::new(role, max_frame), Outbox::new(role));
-        Self { socket, role, reader, outbox, early, closed: None, deaf: false, heard: now, next_ping: now }
+        Self { socket, role, reader, outbox, early, closed: None, deaf: false, ended: false, heard: now, next_ping: now }
     }
 
     /// Bytes that came, none if no more will come. The buffer is borrowed only when there are some.
@@ -84,7 +86,7 @@ impl Hop {
         poll_fn(|task| self.poll_write(task)).await?;
         while self.closed.is_none() && !self.deaf {
             let mut loan = poll_fn(|task| self.poll_read(task)).await?;
-            self.deaf = loan.is_empty();
+            (self.deaf, self.ended) = (loan.is_empty(), loan.is_empty());
             let mut input = &mut loan[..];
             while self.closed.is_none() && !self.deaf {
                 match self.reader.next(&mut input) {
@@ -94,6 +96,10 @@ impl Hop {
                     Err(_) => self.deaf = true,
                 }
             }
+        }
+        // With nothing unread there is nothing to wait for.
+        if self.ended {
+            return self.shut().await;
         }
         // The server ends the connection first (RFC 6455 §7.1.1), and so does whoever fails it.
         if self.role == Role::Server || self.deaf {
