@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use upstream::Upstream;
 
@@ -247,8 +247,15 @@ impl Gateway {
         tokio::pin!(stop);
         let mut beat = interval(BEAT);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let next = async {
+                let place = match self.crew.get() {
+                    Some(crew) => crew.place().await,
+                    None => None,
+                };
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                next = next => next,
                 _ = beat.tick() => {
                     if let Some(bytes) = self.admission.measure() {
                         self.metrics.resident(bytes);
@@ -259,7 +266,7 @@ impl Gateway {
             };
             match accepted {
                 Ok((socket, peer)) => match self.admission.admit(peer.ip(), Instant::now()) {
-                    Ok(seat) => self.welcome(socket, secure, seat),
+                    Ok(seat) => self.welcome(socket, secure, seat, place),
                     // Nobody shakes hands with a crowd: a station that waits for TLS sees the connection end.
                     Err(away) if secure => self.tell(Network::of(peer.ip()), &away),
                     Err(away) => self.shed(socket, Network::of(peer.ip()), away),
@@ -280,7 +287,8 @@ impl Gateway {
     }
 
     /// Gives an accepted connection a task of its own.
-    fn welcome(self: &Arc<Self>, socket: TcpStream, secure: bool, seat: Seat) {
+    /// Serves a connection from now on. `place` is given back when it is begun with.
+    fn welcome(self: &Arc<Self>, socket: TcpStream, secure: bool, seat: Seat, place: Option<OwnedSemaphorePermit>) {
         let gateway = Arc::clone(self);
         let Some(crew) = self.crew.get() else {
             tokio::spawn(gateway.arrive(socket, secure, seat));
@@ -289,6 +297,7 @@ impl Gateway {
         // A socket wakes the runtime that it was made on, so it is made anew on the one where it is awaited.
         match socket.into_std() {
             Ok(socket) => drop(crew.next().spawn(async move {
+                drop(place);
                 match TcpStream::from_std(socket) {
                     Ok(socket) => gateway.arrive(socket, secure, seat).await,
                     Err(_) => gateway.metrics.accept_failed(),
@@ -312,21 +321,19 @@ impl Gateway {
         let _ = timeout_at(start + limit, self.admission.empty()).await;
     }
 
-    /// Turns somebody away for whom there is no place: at once where the whole request is there already, as it is in a storm; else in words if few
-    /// are being told, else by closing.
+    /// Turns somebody away for whom there is no place: at once where the whole request is there already; else, if few are being told, once it has
+    /// come; else without waiting for it.
     fn shed(self: &Arc<Self>, socket: TcpStream, network: Network, away: Away) {
-        let mut socket = socket.into_std().ok();
-        if let (Some(socket), Some(refusal)) = (&mut socket, away.refusal)
-            && handshake::refuse_at_once(socket, refusal)
-        {
+        let Ok(mut socket) = socket.into_std() else { return self.tell(network, &away) };
+        let Some(refusal) = away.refusal else { return self.tell(network, &away) };
+        if handshake::refuse_at_once(&mut socket, refusal) {
             return self.tell(network, &away);
         }
-        let Some((socket, turn)) = socket.and_then(|socket| {
-            let turn = Arc::clone(&self.polite).try_acquire_owned().ok()?;
-            Some((TcpStream::from_std(socket).ok()?, turn))
-        }) else {
+        let Ok(turn) = Arc::clone(&self.polite).try_acquire_owned() else {
+            handshake::refuse_unheard(&mut socket, refusal);
             return self.tell(network, &away);
         };
+        let Ok(socket) = TcpStream::from_std(socket) else { return self.tell(network, &away) };
         let gateway = Arc::clone(self);
         tokio::spawn(async move {
             gateway.turn_away(&mut Socket::Plain(socket), network, away).await;

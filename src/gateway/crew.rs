@@ -2,14 +2,20 @@
 //! so no thread looks for work at another's, and what a connection wakes is where it is awaited. (Measured in docs/performance.md.)
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Newcomers that wait to be begun with, on each thread. What comes to a connection that stands waits behind those at most, and they take a few
+/// milliseconds together; in a storm the others wait in the operating system's queue.
+const WAITING: usize = 32;
 
 /// The threads. Dropping it ends them, and with them every connection that is still there.
 pub struct Crew {
     hands: Vec<(Handle, oneshot::Sender<()>)>,
     turn: AtomicUsize,
+    waiting: Arc<Semaphore>,
 }
 
 impl Crew {
@@ -34,7 +40,14 @@ impl Crew {
             std::thread::Builder::new().name("sluis-relay".into()).spawn(move || runtime.block_on(async { drop(ended.await) }))?;
             Ok((handle, end))
         };
-        Ok(Self { hands: (0..threads.max(1)).map(hand).collect::<io::Result<_>>()?, turn: AtomicUsize::new(0) })
+        let hands = (0..threads.max(1)).map(hand).collect::<io::Result<Vec<_>>>()?;
+        let waiting = Arc::new(Semaphore::new(WAITING * hands.len()));
+        Ok(Self { hands, turn: AtomicUsize::new(0), waiting })
+    }
+
+    /// A newcomer's place among those that wait to be begun with, as soon as there is one. To be dropped when it is.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).acquire_owned().await.ok()
     }
 
     /// The thread whose turn it is.
@@ -46,6 +59,23 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use super::Crew;
+
+    #[test]
+    fn newcomers_beyond_the_bound_wait_until_one_is_begun_with() {
+        let crew = Crew::new(1).unwrap();
+        let handle = crew.next().clone();
+        handle.block_on(async {
+            let mut places = Vec::new();
+            for _ in 0..super::WAITING {
+                places.push(crew.place().await);
+            }
+            let mut late = std::pin::pin!(crew.place());
+            let waits = std::future::poll_fn(|task| std::task::Poll::Ready(late.as_mut().poll(task).is_pending())).await;
+            assert!(waits, "one more than the bound");
+            places.pop();
+            assert!(late.await.is_some());
+        });
+    }
 
     #[test]
     fn work_goes_round_and_ends_with_the_crew() {

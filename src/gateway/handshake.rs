@@ -195,6 +195,13 @@ pub fn refuse_at_once(socket: &mut (impl Read + Write), refusal: Refusal) -> boo
     whole && matches!(socket.write(answer.as_bytes()), Ok(n) if n == answer.len())
 }
 
+/// Answers a station with a refusal before its request is there. If the connection is closed then, its request is answered with a reset, and
+/// some peers see the refusal all the same. The socket must not block.
+pub fn refuse_unheard(socket: &mut impl Write, refusal: Refusal) {
+    // Whether it was heard is not known either way.
+    let _ = socket.write(worded(refusal).as_bytes());
+}
+
 /// Answers a station with a refusal and ends the connection. Where it may come again it is told when, and not all are told the same.
 pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, refusal: Refusal) -> std::io::Result<()> {
     let answer = worded(refusal);

@@ -137,6 +137,25 @@ async fn a_storm_that_is_refused_is_told_when_to_come_again() {
     world.gateway.stop().await;
 }
 
+/// Each connects with all others before any says what it wants, as they do when power returns: they used to be closed without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_that_is_refused_before_it_says_a_word_is_told_when_to_come_again() {
+    use std::io::Write;
+    let world = World::open(&[("limits.accepts_per_second", "1"), ("limits.accept_burst", "1")]).await;
+    let running = world.talking("CS-1").await;
+    let storm: Vec<_> = (0..600).map(|_| std::net::TcpStream::connect(world.door()).unwrap()).collect();
+    for (number, mut socket) in storm.into_iter().enumerate() {
+        socket.write_all(&request(&format!("/CS-{number}"), &["Sec-WebSocket-Protocol: ocpp1.6"])).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let station = Station::answered(TcpStream::from_std(socket).unwrap()).await;
+        if station.head.status() != 101 {
+            is_busy(&station);
+        }
+    }
+    running.works().await;
+    world.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn limit_of_connections_accepted_per_second() {
     let world = World::open(&[("limits.accepts_per_second", "1"), ("limits.accept_burst", "3")]).await;
