@@ -236,6 +236,13 @@ pub fn log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
             Ok(())
         }
     }
+    // Somebody always listens: a place that logs for the first time while nobody does may otherwise be left out for good, if that is just when
+    // another test begins to listen.
+    static ALWAYS: std::sync::Once = std::sync::Once::new();
+    ALWAYS.call_once(|| {
+        let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::sink);
+        let _ = tracing::subscriber::set_global_default(all.finish());
+    });
     let lines = Arc::new(Mutex::new(Vec::new()));
     let theirs = Arc::clone(&lines);
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || Lines(Arc::clone(&theirs)));
