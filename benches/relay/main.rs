@@ -258,7 +258,7 @@ async fn run(words: &[String]) {
         print!("{}", table(&all, &columns));
     }
     if does("memory") {
-        memory(dir.path(), quick);
+        memory(dir.path(), quick, &|word| chosen(&["nginx", "haproxy", "sluis"], word));
     }
 }
 
@@ -303,7 +303,7 @@ fn table(all: &[Proxy], columns: &[Column]) -> String {
 
 /// Resident memory per connection, by the slope from a few to more and more of them. Each proxy is alone while it is measured.
 #[expect(clippy::print_stdout, reason = "a bench prints its tables")]
-fn memory(dir: &Path, quick: bool) {
+fn memory(dir: &Path, quick: bool, chosen: &dyn Fn(&str) -> bool) {
     let steps: &[usize] = if quick { &[200] } else { &[1_000, 5_000, MOST_HELD] };
     println!("\n### Resident memory per connection pair, KiB\n");
     println!("| | {} |", steps.iter().map(|n| format!("{n} idle")).chain([format!("{} used", steps[0])]).collect::<Vec<_>>().join(" | "));
@@ -319,7 +319,8 @@ fn memory(dir: &Path, quick: bool) {
         ("**sluis**, strict, TLS towards stations", false, &|upstream| Some(proxies::sluis(upstream, dir, true))),
         ("**sluis**, strict, TLS on both hops", true, &|upstream| Some(proxies::sluis_secure(upstream, dir))),
     ];
-    for (name, secure, start) in all {
+    let word = |name: &str| ["nginx", "haproxy", "sluis"].into_iter().find(|word| name.to_ascii_lowercase().contains(word));
+    for (name, secure, start) in all.into_iter().filter(|(name, ..)| word(name).is_some_and(chosen)) {
         // Each has a central system of its own, whose descriptors nobody else has used up.
         let arguments = if secure { vec!["csms", &certificate] } else { vec!["csms"] };
         let fresh = || {

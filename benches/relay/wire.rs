@@ -32,7 +32,7 @@ fn broken(what: &'static str) -> Error {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Upgrades as a station.
     pub(crate) async fn connect(socket: S, path: &str, protocol: &str) -> Result<Self> {
-        Self::ask(socket, path, protocol).await?.map_err(|_| broken("no upgrade"))
+        Self::ask(socket, path, protocol).await?.map_err(|refused| Error::other(format!("no upgrade: {}", refused.status)))
     }
 
     /// Asks to be upgraded as a station.
