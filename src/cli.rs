@@ -277,18 +277,17 @@ fn serve(flags: Flags) -> Result<(), ExitCode> {
     runtime()?.block_on(async {
         // First of all, or one that asks for a reload as soon as the gateway is ready would end it.
         let signals = Signals::listen();
-        let serving = Serving::start(config).await.map_err(|failure| match failure {
+        // Without a crew of its own it goes on as well.
+        let crew = Crew::of_all_cores()
+            .inspect_err(|reason| tracing::warn!(reason = %reason.kind(), "connections share the threads of everything else"))
+            .ok();
+        let serving = Serving::start_with(config, crew).await.map_err(|failure| match failure {
             StartError::Config(mistakes) => told(&mistakes),
             other => {
                 error(&other.to_string());
                 ExitCode::from(FAILED)
             }
         })?;
-        // Without a crew of its own it goes on as well.
-        match Crew::of_all_cores() {
-            Ok(crew) => serving.gateway.employ(crew),
-            Err(reason) => tracing::warn!(reason = %reason.kind(), "connections share the threads of everything else"),
-        }
         signals.obey(&serving, flags).await;
         tracing::info!("stopping");
         tokio::select! {

@@ -34,9 +34,9 @@ pub use guard::Guard;
 use live::Live;
 pub use network::{Network, Range};
 use socket::Socket;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -179,12 +179,22 @@ pub struct Gateway {
     polite: Arc<Semaphore>,
     logged: Bucket,
     unlogged: AtomicU64,
-    /// Where connections live; unset, on the runtime that accepts them.
-    crew: OnceLock<Crew>,
+    /// Where connections live; without one, on the runtime that serves.
+    crew: Option<Crew>,
+}
+
+/// A listener on the thread that accepts from it.
+pub struct Door {
+    listener: TcpListener,
+    /// Whether it speaks TLS.
+    secure: bool,
+    /// Of the crew, if there is one.
+    hand: Option<usize>,
 }
 
 impl Gateway {
-    /// Puts the parts together. Nothing is bound yet.
+    /// Puts the parts together. Nothing is bound yet. Connections live on the threads of the crew, where there is one; else on the runtime that
+    /// [`Gateway::serve`] runs on.
     pub fn new(
         rules: Arc<Rules>,
         custody: Arc<Custody>,
@@ -192,6 +202,7 @@ impl Gateway {
         entrance: Entrance,
         settings: Settings,
         metrics: Metrics,
+        crew: Option<Crew>,
     ) -> Arc<Self> {
         Arc::new(Self {
             custody,
@@ -204,14 +215,8 @@ impl Gateway {
             polite: Arc::new(Semaphore::new(machine::room_for_refusals())),
             logged: Bucket::new(Some(LOGGED)),
             unlogged: AtomicU64::new(0),
-            crew: OnceLock::new(),
+            crew,
         })
-    }
-
-    /// Has connections that are accepted from now on live on the threads of a crew, and no longer on the runtime that accepts them. Only the
-    /// first crew counts.
-    pub fn employ(&self, crew: Crew) {
-        let _ = self.crew.set(crew);
     }
 
     /// By what new connections go at this moment.
@@ -235,24 +240,49 @@ impl Gateway {
         self.live.len()
     }
 
+    /// Takes a listener to the thread that is to accept from it: of the crew, so that a connection which stays there crosses no other. `secure`
+    /// says that it speaks TLS.
+    ///
+    /// # Errors
+    /// The operating system does not let that thread wait for it.
+    pub fn door(&self, listener: TcpListener, secure: bool) -> io::Result<Door> {
+        let Some(crew) = &self.crew else { return Ok(Door { listener, secure, hand: None }) };
+        let hand = crew.next();
+        let listener = listener.into_std()?;
+        let _there = crew.hand(hand).enter();
+        Ok(Door { listener: TcpListener::from_std(listener)?, secure, hand: Some(hand) })
+    }
+
     /// Accepts stations until `stop` is done, then ends all connections with 1001, one after the other, and returns when they are gone or
-    /// the drain limit has passed. `secure` says that this listener speaks TLS; several listeners may be served at a time.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener, secure: bool, stop: impl Future<Output = ()>) {
+    /// the drain limit has passed. Several doors may be served at a time.
+    pub async fn serve(self: &Arc<Self>, door: Door, stop: impl Future<Output = ()> + Send + 'static) {
         if let Some(most) = self.admission.cut_by_descriptors() {
             tracing::warn!(
                 connections = most,
                 "the limit of open files allows fewer connections than stations.max_connections: raise it (LimitNOFILE=, ulimit -n)"
             );
         }
+        match self.crew.as_ref().zip(door.hand) {
+            None => self.accept(door, stop).await,
+            Some((crew, hand)) => {
+                let gateway = Arc::clone(self);
+                let _ = crew.hand(hand).spawn(async move { gateway.accept(door, stop).await }).await;
+            }
+        }
+        self.part().await;
+    }
+
+    /// Accepts stations until `stop` is done.
+    async fn accept(self: &Arc<Self>, door: Door, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let mut beat = interval(BEAT);
         loop {
             let next = async {
-                let place = match self.crew.get() {
+                let place = match &self.crew {
                     Some(crew) => crew.place().await,
                     None => None,
                 };
-                (listener.accept().await, place)
+                (door.listener.accept().await, place)
             };
             let (accepted, place) = tokio::select! {
                 next = next => next,
@@ -266,9 +296,9 @@ impl Gateway {
             };
             match accepted {
                 Ok((socket, peer)) => match self.admission.admit(peer.ip(), Instant::now()) {
-                    Ok(seat) => self.welcome(socket, secure, seat, place),
+                    Ok(seat) => self.welcome(socket, &door, seat, place),
                     // Nobody shakes hands with a crowd: a station that waits for TLS sees the connection end.
-                    Err(away) if secure => self.tell(Network::of(peer.ip()), &away),
+                    Err(away) if door.secure => self.tell(Network::of(peer.ip()), &away),
                     Err(away) => self.shed(socket, Network::of(peer.ip()), away),
                 },
                 // It went before it was let in; there may be many of those.
@@ -282,29 +312,23 @@ impl Gateway {
         }
         // First of all nobody sends new stations here.
         self.drain.send_replace(true);
-        drop(listener);
-        self.part().await;
     }
 
-    /// Gives an accepted connection a task of its own.
-    /// Serves a connection from now on. `place` is given back when it is begun with.
-    fn welcome(self: &Arc<Self>, socket: TcpStream, secure: bool, seat: Seat, place: Option<OwnedSemaphorePermit>) {
-        let gateway = Arc::clone(self);
-        let Some(crew) = self.crew.get() else {
+    /// Gives an accepted connection a task of its own, on the thread whose turn it is. `place` is given back when it is begun with.
+    fn welcome(self: &Arc<Self>, socket: TcpStream, door: &Door, seat: Seat, place: Option<OwnedSemaphorePermit>) {
+        let (gateway, secure) = (Arc::clone(self), door.secure);
+        let Some((crew, here)) = self.crew.as_ref().zip(door.hand) else {
             tokio::spawn(gateway.arrive(socket, secure, seat));
             return;
         };
-        // A socket wakes the runtime that it was made on, so it is made anew on the one where it is awaited.
-        match socket.into_std() {
-            Ok(socket) => drop(crew.next().spawn(async move {
-                drop(place);
-                match TcpStream::from_std(socket) {
-                    Ok(socket) => gateway.arrive(socket, secure, seat).await,
-                    Err(_) => gateway.metrics.accept_failed(),
-                }
-            })),
-            Err(_) => self.metrics.accept_failed(),
-        }
+        let hand = crew.next();
+        // A socket wakes the runtime that it was made on, so it is made anew where it is awaited.
+        let moved = if hand == here { Ok(socket) } else { crew.moved(socket, hand) };
+        let Ok(socket) = moved else { return self.metrics.accept_failed() };
+        crew.hand(hand).spawn(async move {
+            drop(place);
+            gateway.arrive(socket, secure, seat).await;
+        });
     }
 
     /// Ends all connections, spread over most of the time that there is.

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config::{Config, EmspConfig};
 use crate::custody::{Custody, Notice, OpenError, Opening, Role};
 use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
-use crate::gateway::Gateway;
+use crate::gateway::{Crew, Gateway};
 use crate::metrics::Metrics;
 use crate::ocpi::client::{Authorization, Client, Trouble};
 use crate::ocpi::directory::Directory;
@@ -89,11 +89,19 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts the gateway.
+    /// Starts the gateway, all of it on this runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left bound or locked.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, None).await
+    }
+
+    /// Starts the gateway with its connections on the threads of a crew.
+    ///
+    /// # Errors
+    /// As for [`Serving::start`].
+    pub async fn start_with(config: &Config, crew: Option<Crew>) -> Result<Self, StartError> {
         let rules = rules(config, config.identity.keeps_passwords()).map_err(StartError::Config)?;
         let ready = Ready::read(config).map_err(StartError::Config)?;
         let reloads: Reloads = Arc::new(ArcSwap::from_pointee(ready.reloads()));
@@ -150,7 +158,16 @@ impl Serving {
                 Notice::FirstEpoch => tracing::info!("the first epoch has begun"),
             }
         }
-        let gateway = Gateway::new(Arc::new(rules), custody, upstream, entrance, config.stations.clone(), metrics);
+        let gateway = Gateway::new(Arc::new(rules), custody, upstream, entrance, config.stations.clone(), metrics, crew);
+        // With a listener of its own for TLS, the other one is plain.
+        let first = config.tls.is_some() && secure_listener.is_none();
+        let doors = [
+            Some(("listen", config.listen, listener, first)),
+            secure_listener.zip(secure_address).map(|(listener, address)| ("tls.listen", address, listener, true)),
+        ];
+        let door =
+            |(key, address, listener, secure)| gateway.door(listener, secure).map_err(|error| StartError::Bind(key, address, error.kind()));
+        let doors = doors.into_iter().flatten().map(door).collect::<Result<Vec<_>, _>>()?;
         for reservation in gateway.entrance.reservations() {
             tracing::warn!(reason = reservation, "look after the certificates");
         }
@@ -186,18 +203,15 @@ impl Serving {
         let publishing = publication.map(|publication| tokio::spawn(publish(publication, gateway.metrics.clone())));
         let billing = billing.map(|billing| tokio::spawn(billing.run()));
         let (stop, stopped) = watch::channel(false);
-        // With a listener of its own for TLS, the other one is plain.
-        let first = config.tls.is_some() && secure_listener.is_none();
-        let doors =
-            [Some((listener, first)), secure_listener.map(|listener| (listener, true))].into_iter().flatten().map(|(listener, secure)| {
-                let (door, mut stopped) = (Arc::clone(&gateway), stopped.clone());
-                async move {
-                    door.serve(listener, secure, async {
-                        let _ = stopped.wait_for(|stopped| *stopped).await;
-                    })
-                    .await;
-                }
-            });
+        let doors = doors.into_iter().map(|door| {
+            let (gateway, mut stopped) = (Arc::clone(&gateway), stopped.clone());
+            async move {
+                let stop = async move {
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                gateway.serve(door, stop).await;
+            }
+        });
         let doors = futures_util::future::join_all(doors);
         let serving = tokio::spawn(async move { drop(doors.await) });
         let others = [pages, upkeep, watching].into_iter().chain(billing).chain(publishing).collect();

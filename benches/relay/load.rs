@@ -204,30 +204,32 @@ pub(crate) async fn paced_by(stations: Vec<Station>, per_second: u32, time: Dura
     all
 }
 
-/// Connections that are set up, used for nothing and left, by sixteen at a time.
+/// The most connections that are set up at once by [`connections`]: what every proxy has descriptors for.
+const MOST_SET_UP: usize = 8_000;
+
+/// Connections that are set up by sixteen at a time and kept, for so long or until there are [`MOST_SET_UP`]. They are returned, so that what
+/// their end costs is not counted here.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-pub(crate) async fn connections(way: &Way, time: Duration) -> Rate {
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+pub(crate) async fn connections(way: &Way, time: Duration) -> (Rate, Vec<Station>) {
+    const AT_A_TIME: usize = 16;
     let start = Instant::now();
-    let tasks: Vec<_> = (0..16)
+    let tasks: Vec<_> = (0..AT_A_TIME)
         .map(|number| {
-            let (way, stop, done) = (way.clone(), Arc::clone(&stop), Arc::clone(&done));
+            let way = way.clone();
             tokio::spawn(async move {
-                let mut round = 0;
-                while !stop.load(Ordering::Relaxed) {
+                let mut held = Vec::new();
+                while held.len() < MOST_SET_UP / AT_A_TIME && start.elapsed() < time {
                     // Each is another station, so that none displaces another.
-                    way.station(100_000 * (number + 1) + round).await.expect("a station connects");
-                    round += 1;
-                    done.fetch_add(1, Ordering::Relaxed);
+                    held.push(way.station(100_000 * (number + 1) + held.len()).await.expect("a station connects"));
                 }
+                held
             })
         })
         .collect();
-    tokio::time::sleep(time).await;
-    stop.store(true, Ordering::Relaxed);
+    let mut held = Vec::new();
     for task in tasks {
-        task.await.expect("a station ends");
+        held.extend(task.await.expect("a station connects"));
     }
-    let count = done.load(Ordering::Relaxed);
-    Rate { per_second: count as f64 / start.elapsed().as_secs_f64(), count }
+    let count = held.len() as u64;
+    (Rate { per_second: count as f64 / start.elapsed().as_secs_f64(), count }, held)
 }

@@ -26,7 +26,7 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -55,6 +55,10 @@ fn main() {
             let listener = listen().await;
             load::csms(listener, arguments.get(1).map(|dir| proving(Path::new(dir)))).await;
         }),
+        // Never done; it is killed.
+        "spin" => loop {
+            std::hint::black_box(());
+        },
         "hold" => runtime().block_on(hold(&arguments[1..])),
         "run" => runtime().block_on(run(&arguments[1..])),
         _ => {
@@ -179,11 +183,43 @@ struct Column {
     cpu: Vec<f64>,
     /// Of messages that no bill needs, and of those that one may: three parts each.
     latency: [[Vec<f64>; 3]; 2],
-    setups: Vec<f64>,
-    setup_cpu: Vec<f64>,
+    setups: SetUps,
     /// With TLS that does not resume.
-    full_setups: Vec<f64>,
-    full_setup_cpu: Vec<f64>,
+    full_setups: SetUps,
+}
+
+/// Connections that were set up and ended, round by round.
+#[derive(Default)]
+struct SetUps {
+    per_second: Vec<f64>,
+    /// Of one set up, and of one ended, in microseconds.
+    cpu: [Vec<f64>; 2],
+}
+
+impl SetUps {
+    fn take(&mut self, (per_second, cpu): (f64, [f64; 2])) {
+        self.per_second.push(per_second);
+        self.cpu.iter_mut().zip(cpu).for_each(|(all, one)| all.push(one));
+    }
+}
+
+/// Sets up connections through a proxy, then ends them all and waits until nobody holds one any more. Returns how many it was a second, and what
+/// the setting up and the ending of one took of the proxy.
+async fn set_up(way: &Way, proxy: &Proxy, csms: u32, time: Duration) -> (f64, [f64; 2]) {
+    let cpu = || proxy.process.as_ref().map_or(f64::NAN, process::Process::cpu);
+    let open = || process::descriptors(&[csms]) + proxy.process.as_ref().map_or(0, process::Process::descriptors);
+    let (idle, before) = (open(), cpu());
+    let (rate, held) = load::connections(way, time).await;
+    let during = cpu();
+    drop(held);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    // A few may be files that the proxy has opened meanwhile.
+    while open() > idle + 16 {
+        assert!(tokio::time::Instant::now() < deadline, "connections stay when their stations have gone");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let count = rate.count as f64;
+    (rate.per_second, [(during - before) / count, (cpu() - during) / count])
 }
 
 #[expect(clippy::print_stdout, reason = "a bench prints its tables")]
@@ -197,7 +233,7 @@ async fn run(words: &[String]) {
     let (rounds, time) = if quick { (1, Duration::from_secs(1)) } else { (5, Duration::from_secs(3)) };
     let dir = tempfile::tempdir().expect("a directory");
     certificate(dir.path());
-    let (_csms, line) = helper(&["csms"]);
+    let (csms, line) = helper(&["csms"]);
     let upstream: SocketAddr = line.parse().expect("an address");
     println!("{rounds} rounds of {} s in turns, medians; a machine with {}.", time.as_secs(), growth::machine());
     let has = |what: &str| words.iter().any(|word| word == what);
@@ -211,6 +247,12 @@ async fn run(words: &[String]) {
     if has("durable") {
         return durable::run(upstream, dir.path(), quick).await;
     }
+    // Killed when the run is over.
+    let _awake = has("awake").then(|| {
+        let program = std::env::current_exe().expect("a program has a path");
+        let spinning = Command::new("chrt").args(["--idle", "0"]).arg(program).arg("spin").stdin(Stdio::null()).spawn();
+        Helper(spinning.expect("chrt (util-linux) starts"))
+    });
     let measures = ["cpu", "latency", "setup"].into_iter().any(does);
     for tls in [false, true].into_iter().filter(|_| measures).filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
         let mut all = proxies(upstream, dir.path(), tls);
@@ -240,16 +282,10 @@ async fn run(words: &[String]) {
                     }
                 }
                 if does("setup") {
-                    let before = cpu();
-                    let rate = load::connections(way, time).await;
-                    column.setup_cpu.push((cpu() - before) / rate.count as f64);
-                    column.setups.push(rate.per_second);
+                    column.setups.take(set_up(way, proxy, csms.0.id(), time).await);
                     if proxy.tls {
                         let way = Way { tls: Some(trusting(dir.path(), false)), ..way.clone() };
-                        let before = cpu();
-                        let rate = load::connections(&way, time).await;
-                        column.full_setup_cpu.push((cpu() - before) / rate.count as f64);
-                        column.full_setups.push(rate.per_second);
+                        column.full_setups.take(set_up(&way, proxy, csms.0.id(), time).await);
                     }
                 }
             }
@@ -294,10 +330,11 @@ fn table(all: &[Proxy], columns: &[Column]) -> String {
             row(&format!("latency {name} of {what} at 2,000 exchanges per second, µs"), &move |c| c.latency[of][at].clone(), 0, false);
         }
     }
-    row("new connections per second", &|c| c.setups.clone(), 0, false);
-    row("CPU per new connection, µs (× nginx)", &|c| c.setup_cpu.clone(), 1, true);
-    row("new connections per second, TLS not resumed", &|c| c.full_setups.clone(), 0, false);
-    row("CPU per new connection, TLS not resumed, µs (× nginx)", &|c| c.full_setup_cpu.clone(), 1, true);
+    for (kind, of) in [("", (|c| &c.setups) as fn(&Column) -> &SetUps), (", TLS not resumed", |c| &c.full_setups)] {
+        row(&format!("new connections per second{kind}"), &move |c| of(c).per_second.clone(), 0, false);
+        row(&format!("CPU per new connection{kind}, µs (× nginx)"), &move |c| of(c).cpu[0].clone(), 1, true);
+        row(&format!("CPU per connection that ends{kind}, µs (× nginx)"), &move |c| of(c).cpu[1].clone(), 1, true);
+    }
     text
 }
 

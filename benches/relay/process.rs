@@ -43,6 +43,11 @@ impl Process {
         self.family().into_iter().map(of).sum::<f64>() * 10_000.0
     }
 
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        descriptors(&self.family())
+    }
+
     /// Resident memory in KiB.
     pub(crate) fn resident(&self) -> f64 {
         let of = |pid: u32| {
@@ -52,6 +57,11 @@ impl Process {
         };
         self.family().into_iter().map(of).sum()
     }
+}
+
+/// Open descriptors of some processes together.
+pub(crate) fn descriptors(pids: &[u32]) -> usize {
+    pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).map(Iterator::count).sum()
 }
 
 impl Drop for Process {

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -50,9 +51,21 @@ impl Crew {
         Arc::clone(&self.waiting).acquire_owned().await.ok()
     }
 
-    /// The thread whose turn it is.
-    pub(super) fn next(&self) -> &Handle {
-        &self.hands[self.turn.fetch_add(1, Ordering::Relaxed) % self.hands.len()].0
+    /// The number of the thread whose turn it is.
+    pub(super) fn next(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.hands.len()
+    }
+
+    /// A thread by its number.
+    pub(super) fn hand(&self, number: usize) -> &Handle {
+        &self.hands[number % self.hands.len()].0
+    }
+
+    /// A connection as one of another thread, which it wakes from now on.
+    pub(super) fn moved(&self, socket: TcpStream, to: usize) -> io::Result<TcpStream> {
+        let socket = socket.into_std()?;
+        let _there = self.hand(to).enter();
+        TcpStream::from_std(socket)
     }
 }
 
@@ -63,7 +76,7 @@ mod tests {
     #[test]
     fn newcomers_beyond_the_bound_wait_until_one_is_begun_with() {
         let crew = Crew::new(1).unwrap();
-        let handle = crew.next().clone();
+        let handle = crew.hand(0).clone();
         handle.block_on(async {
             let mut places = Vec::new();
             for _ in 0..super::WAITING {
@@ -81,13 +94,13 @@ mod tests {
     fn work_goes_round_and_ends_with_the_crew() {
         let crew = Crew::new(2).unwrap();
         let spawned: Vec<_> = (0..4)
-            .map(|_| crew.next().spawn(async { std::thread::current().id() }))
+            .map(|_| crew.hand(crew.next()).spawn(async { std::thread::current().id() }))
             .map(|task| crew.hands[0].0.block_on(task).unwrap())
             .collect();
         assert_eq!(spawned[0], spawned[2]);
         assert_eq!(spawned[1], spawned[3]);
         assert_ne!(spawned[0], spawned[1]);
-        let left = crew.next().spawn(std::future::pending::<()>());
+        let left = crew.hand(crew.next()).spawn(std::future::pending::<()>());
         drop(crew);
         let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert!(waiting.block_on(left).unwrap_err().is_cancelled());
