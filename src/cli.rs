@@ -6,17 +6,21 @@ mod cdr;
 mod emsp;
 mod ocpi;
 mod opt_out;
+mod person;
 mod stations;
 mod stats;
+mod whom;
 
 use crate::clock;
-use crate::config::{Config, Flags};
-use crate::custody::{Custody, EpochState, Opening, Role};
+use crate::config::file::strangers;
+use crate::config::{Config, Flags, Looked};
+use crate::custody::{Custody, EpochState, OpenError, Opening, Role};
 use crate::gateway::Crew;
 use crate::identity::Epoch;
 use crate::policy::explain::{Layout, explain};
 use crate::pseudonym::Alphabet;
-use crate::serve::{Serving, StartError};
+use crate::serve::{Ready, Serving, StartError};
+use crate::store::DATABASE;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
@@ -105,6 +109,21 @@ enum Command {
         #[command(subcommand)]
         action: opt_out::OptOut,
     },
+    /// Erase somebody: the original of a card or contract, e-MSPs' tokens of it, and what it added to statistics that are not released. Its codes
+    /// stay in facts and CDRs, and restore to nothing.
+    Erase {
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        whom: whom::Whom,
+    },
+    /// List what was disclosed, to whom, when and for what.
+    Disclosures {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: person::Disclosures,
+    },
     /// See it work: a gateway, a central system, two e-MSPs and a dozen stations in one process.
     Demo {
         /// Play a fixed number of sessions; exit 0 only if nothing leaked and each was billed once.
@@ -125,7 +144,8 @@ enum Keys {
     List,
     /// Create the next epoch without using it yet, so that its codes can be handed out first.
     Create,
-    /// Make the newest epoch the current one, creating it if need be. The one before stays live for a grace period.
+    /// Make the newest epoch the current one, creating it if need be. The one before stays live, so that its codes are restored, until it is
+    /// destroyed.
     Rotate,
     /// Destroy an epoch's root for good: its codes can never be resolved again.
     Destroy {
@@ -184,13 +204,27 @@ impl Options {
     }
 
     fn config(self) -> Result<Config, ExitCode> {
-        configured(&self.flags()).map_err(|mistakes| told(&mistakes))
+        look(&self.flags()).done().map_err(|mistakes| told(&mistakes))
     }
 }
 
+/// A variable that is not UTF-8 is read with marks in place of what is not, so that the key says that its value is wrong.
 #[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
+fn look(flags: &Flags) -> Looked {
+    Config::look(flags, &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+}
+
+/// The configuration, with the files that it names looked at too.
 fn configured(flags: &Flags) -> Result<Config, Vec<String>> {
-    Config::read(flags, &|name| std::env::var(name).ok())
+    let looked = look(flags);
+    let files = Ready::read(&looked.config).err();
+    looked.and(files.unwrap_or_default()).done()
+}
+
+/// Variables of the environment that look like keys and are none.
+#[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
+fn strange_variables() -> Vec<String> {
+    strangers(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }
 
 /// Tells all mistakes, each on a line.
@@ -236,20 +270,25 @@ pub fn main() -> ExitCode {
         Command::Attack(arguments) => return attack::run(arguments),
         Command::Stats { options, action } => stats::run(options, action),
         Command::OptOut { options, action } => options.config().and_then(|config| opt_out::run(&config, action)),
+        Command::Erase { options, whom } => options.config().and_then(|config| person::erase(&config, whom)),
+        Command::Disclosures { options, action } => options.config().and_then(|config| person::disclosures(&config, action)),
         Command::Demo { once, listen, policy } => return demo(once, listen, policy),
     };
     result.map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
 
 fn check(options: Options) -> Result<(), ExitCode> {
-    let config = options.config()?;
-    let ready = crate::serve::Ready::read(&config).map_err(|mistakes| told(&mistakes))?;
+    let config = configured(&options.flags()).map_err(|mistakes| told(&mistakes))?;
+    let ready = Ready::read(&config).map_err(|mistakes| told(&mistakes))?;
     print("the configuration is fine\n");
     for line in ready.report(&config) {
         print(&format!("{line}\n"));
     }
     if config.allow_plaintext {
         print("note: allow_plaintext is set, which is reported as non-compliant\n");
+    }
+    for name in strange_variables() {
+        print(&format!("note: {name} is set in the environment, but there is no such key\n"));
     }
     if config.kek_file.is_none() {
         print("note: keys.kek_file is not set, so the key lies beside the data it protects\n");
@@ -274,6 +313,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
 fn serve(flags: Flags) -> Result<(), ExitCode> {
     let config = &configured(&flags).map_err(|mistakes| told(&mistakes))?;
     log(config);
+    for variable in strange_variables() {
+        tracing::warn!(variable, "is set in the environment, but there is no such key: it is ignored");
+    }
     runtime()?.block_on(async {
         // First of all, or one that asks for a reload as soon as the gateway is ready would end it.
         let signals = Signals::listen();
@@ -283,6 +325,7 @@ fn serve(flags: Flags) -> Result<(), ExitCode> {
             .ok();
         let serving = Serving::start_with(config, crew).await.map_err(|failure| match failure {
             StartError::Config(mistakes) => told(&mistakes),
+            StartError::Open(why) => cannot_open(&why),
             other => {
                 error(&other.to_string());
                 ExitCode::from(FAILED)
@@ -345,13 +388,27 @@ async fn next(signal: &mut Option<Signal>) -> Option<()> {
     }
 }
 
+/// Says why a data directory cannot be opened.
+fn cannot_open(why: &OpenError) -> ExitCode {
+    if let Some(key) = why.key() {
+        return told(&[format!("{key}: {why}")]);
+    }
+    error(&why.to_string());
+    ExitCode::from(FAILED)
+}
+
+/// Opens the data directory of a gateway, running or not. One that has never been served from is refused: what was made there would be restored
+/// nowhere.
 fn custody(config: &Config) -> Result<Custody, ExitCode> {
+    if !config.data_dir.join(DATABASE).exists() {
+        let dir = config.data_dir.display();
+        return Err(told(&[format!(
+            "data_dir: no gateway has kept anything in {dir}: name its directory (--data-dir), or start it there once"
+        )]));
+    }
     let opening =
         Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Beside, clock::now()) };
-    Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening).map_err(|why| {
-        error(&why.to_string());
-        ExitCode::from(FAILED)
-    })
+    Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening).map_err(|why| cannot_open(&why))
 }
 
 fn codes(config: &Config, epoch: Option<u32>) -> Result<(), ExitCode> {

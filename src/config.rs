@@ -18,6 +18,7 @@ use crate::recipient::{Party, Recipients};
 pub use emsp::{EmspConfig, TokenForm};
 use file::Reader;
 pub use statistics::StatisticsConfig;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,15 +136,20 @@ impl Config {
     /// # Errors
     /// All mistakes, each with the file, flag or variable and the key.
     pub fn read(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+        Self::look(flags, environment).done()
+    }
+
+    /// The same, whatever is wrong with it.
+    pub fn look(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Looked {
         Self::of(Reader::new(flags, environment))
     }
 
     /// [`Config::read`] of a file's text, which mistakes call `name`.
     pub fn read_text(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>, name: &str, text: &str) -> Result<Self, Vec<String>> {
-        Self::of(Reader::of_text(flags, environment, name, text))
+        Self::of(Reader::of_text(flags, environment, name, text)).done()
     }
 
-    fn of(mut reader: Reader<'_>) -> Result<Self, Vec<String>> {
+    fn of(mut reader: Reader<'_>) -> Looked {
         let listen = reader.address("listen", "127.0.0.1:9000");
         let admin = reader.address("admin", "127.0.0.1:8080");
         let data_dir = PathBuf::from(reader.text("data_dir", Some("sluis-data")).unwrap_or_default());
@@ -238,8 +244,16 @@ impl Config {
         let beside = tls.as_ref().and_then(|tls| tls.listen);
         let loopback = [Some(listen), beside].into_iter().flatten().all(|address| address.ip().is_loopback());
         let identity = tls::identity(&mut reader, tls.as_ref(), plain, loopback, allow_plaintext);
-        reader.finish()?;
-        Ok(Self {
+        let mut ports = BTreeMap::new();
+        let others = [("admin", Some(admin)), ("tls.listen", beside), ("ocpi.listen", ocpi.as_ref().map(|ocpi| ocpi.listen))];
+        for (key, address) in [("listen", Some(listen))].into_iter().chain(others) {
+            // Port 0 is any that is free.
+            if let Some(other) = address.filter(|address| address.port() != 0).and_then(|address| ports.insert(address, key)) {
+                reader.mistake(key, &format!("is the same address as {other}"));
+            }
+        }
+        let (mistakes, places) = reader.finish();
+        let config = Self {
             listen,
             admin,
             data_dir,
@@ -260,7 +274,42 @@ impl Config {
             emsps,
             log_json,
             log_level,
-        })
+        };
+        Looked { config, mistakes, places }
+    }
+}
+
+/// A configuration with all that is wrong with it.
+pub struct Looked {
+    /// As far as it could be read; what could not has its default.
+    pub config: Config,
+    mistakes: Vec<String>,
+    /// Where each key is set.
+    places: Vec<(&'static str, String)>,
+}
+
+impl Looked {
+    /// Adds what is wrong with the files that the configuration names, each beginning with its key; but nothing about a key of which something is
+    /// known to be wrong.
+    #[must_use]
+    pub fn and(mut self, more: Vec<String>) -> Self {
+        for mistake in more {
+            let key = mistake.split([':', '[']).next().unwrap_or_default();
+            let mut known = self.mistakes.iter().filter_map(|known| known.split_once(": ")).map(|(_, rest)| rest);
+            if !known.any(|known| known.strip_prefix(key).is_some_and(|rest| rest.starts_with([':', '[']))) {
+                let place = self.places.iter().find(|(set, _)| *set == key);
+                self.mistakes.push(place.map_or_else(|| mistake.clone(), |(_, place)| format!("{place}: {mistake}")));
+            }
+        }
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// All mistakes, each with the file, flag or variable and the key.
+    pub fn done(self) -> Result<Config, Vec<String>> {
+        if self.mistakes.is_empty() { Ok(self.config) } else { Err(self.mistakes) }
     }
 }
 

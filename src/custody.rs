@@ -140,6 +140,25 @@ pub enum OpenError {
     NoEntropy,
 }
 
+impl OpenError {
+    /// The key of the configuration that is to be corrected, where it is one: to try again changes nothing.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::KeyFile { .. } | Self::KeyReadable { .. } | Self::KeyForm(_) | Self::KeyMissing(_) | Self::WrongKey => {
+                Some("keys.kek_file")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with a file that is to hold the key-encryption key, as a mistake of the configuration. `credentials` is the directory of systemd's
+/// credentials, whose files a group may read.
+pub fn key_mistake(file: &Path, credentials: Option<&Path>) -> Option<String> {
+    let why = files::read_kek(file, credentials).err()?;
+    Some(format!("keys.kek_file: {why}"))
+}
+
 impl Custody {
     /// Opens a data directory, and on the first start makes it, its key file (unless one is named) and its first epoch.
     ///

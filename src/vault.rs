@@ -188,6 +188,16 @@ impl Vault {
         Ok(found)
     }
 
+    /// [`Vault::erase`] of whoever is named: by card, contract, or a code in the central system's domain. `None` if the code is unknown or erased
+    /// already.
+    ///
+    /// # Errors
+    /// As for [`Vault::erase`].
+    pub fn erase_named(&self, text: &Sensitive<String>, now: Timestamp) -> Result<Option<usize>, VaultError> {
+        let Some(identifier) = self.behind(text.expose())? else { return Ok(None) }; // looked up, and it stays here
+        self.erase(&identifier, now).map(Some)
+    }
+
     /// Forgets what is in memory, after another process erased records or changed epochs.
     pub fn forget_memory(&self) {
         self.inner.known.clear();

@@ -80,6 +80,11 @@ impl Entry<'_> {
         }
         let name = self.text("name");
         let valid = [self.day("valid_from"), self.day("valid_until")];
+        if let [Some(from), Some(until)] = &valid
+            && from > until
+        {
+            self.mistake("valid_until", "is before valid_from: the agreement would never be valid");
+        }
         let version = self.choice("ocpi", &["2.2.1", "2.1.1", "2.3.0"]);
         let push = self.choice("delivery", &["push", "pull"]) == "push";
         let token_form = if self.choice("token_form", &["base64", "raw"]) == "raw" { TokenForm::Raw } else { TokenForm::Base64 };

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use toml::{Table, Value};
 
+/// How variables of the environment begin that are keys.
+const PREFIX: &str = "SLUIS_";
+
 /// Every key there is. In the environment a key is upper case after `SLUIS_`, with `__` for the dot.
 pub const KEYS: &[&str] = &[
     "listen",
@@ -122,6 +125,23 @@ pub const EMSP_KEYS: &[&str] = &[
 /// The table of e-MSPs.
 const EMSP: &str = "emsp";
 
+/// The variable of the environment that a key is read from.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// Variables that begin as ours do and are no key: misspelt, most likely. What Kubernetes sets for a service of this name is none of them.
+///
+/// Returns their names, in order. Values are not looked at.
+pub fn strangers(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known: BTreeSet<String> = KEYS.iter().map(|key| variable(key)).collect();
+    let kubernetes =
+        |rest: &str| rest.starts_with("PORT") || rest.contains("SERVICE_HOST") || rest.contains("SERVICE_PORT") || rest.contains("_PORT_");
+    let strange = |name: &String| name.strip_prefix(PREFIX).is_some_and(|rest| !kubernetes(rest)) && !known.contains(name);
+    let all: BTreeSet<String> = names.filter(strange).collect();
+    all.into_iter().collect()
+}
+
 /// Where a value was found, for the mistake that may be in it.
 enum Found {
     File(Value),
@@ -211,7 +231,7 @@ impl<'a> Reader<'a> {
         if let Some((_, value)) = self.flags.values.iter().find(|(name, _)| *name == key) {
             return Some(Found::Words("command line".to_owned(), value.clone()));
         }
-        let variable = format!("SLUIS_{}", key.to_ascii_uppercase().replace('.', "__"));
+        let variable = variable(key);
         if let Some(value) = (self.environment)(&variable) {
             return Some(Found::Words(variable, value));
         }
@@ -222,13 +242,20 @@ impl<'a> Reader<'a> {
         Some(Found::File(value.clone()))
     }
 
+    /// Where a key is set, if it is.
+    fn place(&self, key: &str) -> Option<String> {
+        if key == EMSP {
+            return self.file.contains_key(EMSP).then(|| self.name.clone());
+        }
+        Some(match self.find(key)? {
+            Found::Words(place, _) => place,
+            Found::File(_) => self.name.clone(),
+        })
+    }
+
     /// Notes a mistake in the value of a key, wherever it was found.
     pub(super) fn mistake(&mut self, key: &str, why: &str) {
-        let place = match self.find(key.split('[').next().unwrap_or(key)) {
-            Some(Found::Words(place, _)) => place,
-            Some(Found::File(_)) => self.name.clone(),
-            None => "default".to_owned(),
-        };
+        let place = self.place(key.split('[').next().unwrap_or(key)).unwrap_or_else(|| "default".to_owned());
         self.mistakes.insert(format!("{place}: {key}: {why}"));
     }
 
@@ -313,7 +340,9 @@ impl<'a> Reader<'a> {
         Some(self.list(key))
     }
 
-    pub(super) fn finish(self) -> Result<(), Vec<String>> {
-        if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes.into_iter().collect()) }
+    /// All mistakes, and for every key that is set where that is.
+    pub(super) fn finish(self) -> (Vec<String>, Vec<(&'static str, String)>) {
+        let places = KEYS.iter().chain(&[EMSP]).filter_map(|key| Some((*key, self.place(key)?))).collect();
+        (self.mistakes.into_iter().collect(), places)
     }
 }

@@ -5,6 +5,7 @@ use crate::billing::Desk;
 use crate::cdr::site::Sites;
 use crate::clock;
 use crate::config::{Config, UpstreamConfig};
+use crate::custody;
 use crate::gateway::credentials::{Outbound, Passwords};
 use crate::gateway::upstream::Upstream;
 use crate::gateway::{Entrance, Guard, Profile};
@@ -27,7 +28,7 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Reads certificates, passwords, site register, tariffs and token files.
+    /// Reads certificates, passwords, key file, site register, tariffs and token files.
     ///
     /// # Errors
     /// All mistakes at once, each with its key and, where there is one, its file.
@@ -36,14 +37,16 @@ impl Ready {
             config.upstream.as_ref().ok_or_else(|| vec!["upstream.url: is missing (or --upstream)".to_owned()]).and_then(dialler);
         let desk = desk(config);
         let entrance = entrance(config);
-        let tokens = Directory::mistakes(config);
+        let mut others = Directory::mistakes(config);
+        // One that is made at the first start is looked at then.
+        others.extend(config.kek_file.as_ref().and_then(|file| custody::key_mistake(file, config.credentials.as_deref())));
         let sites = desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled);
         let terms = sites.map(|desk| terms(config, desk.sites()).map_err(|why| vec![why])).transpose();
         match (upstream, desk, entrance, terms) {
-            (Ok(upstream), Ok(desk), Ok(entrance), Ok(terms)) if tokens.is_empty() => Ok(Self { upstream, desk, entrance, terms }),
+            (Ok(upstream), Ok(desk), Ok(entrance), Ok(terms)) if others.is_empty() => Ok(Self { upstream, desk, entrance, terms }),
             (upstream, desk, entrance, terms) => {
                 let mistakes = [upstream.err(), desk.err(), entrance.err(), terms.err()];
-                Err(mistakes.into_iter().flatten().flatten().chain(tokens).collect())
+                Err(mistakes.into_iter().flatten().flatten().chain(others).collect())
             }
         }
     }

@@ -32,6 +32,9 @@ pub fn report(server: &Server, now: Timestamp) -> Vec<String> {
             certificate.not_after.date()
         ));
     }
+    if server.unlisted {
+        lines.push(format!("note: {}; tls.revocation = \"known\" says that this is meant", super::server::UNLISTED));
+    }
     let has = |kind| server.certificates.iter().any(|certificate| certificate.key == kind);
     let suites = |tls13: bool| -> Vec<&'static str> {
         let possible = |suite: &&SupportedCipherSuite| match suite {

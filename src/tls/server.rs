@@ -84,9 +84,15 @@ pub struct Server {
     pub certificates: Vec<Certificate>,
     /// When the next revocation lists are due; those that say so.
     pub lists_due: Vec<Timestamp>,
+    /// Stations show certificates and revocation is to be strict, but there is no list, so nothing is revoked.
+    pub unlisted: bool,
     /// TLS 1.3 only.
     pub only_13: bool,
 }
+
+/// What is said where revocation is to be strict without a list.
+pub(super) const UNLISTED: &str =
+    "no certificate revocation list is configured (tls.crls), so a station's withdrawn certificate is accepted until it ends";
 
 impl Server {
     /// Reads all files.
@@ -125,6 +131,7 @@ impl Server {
         Ok(Self {
             stations: config(verifier.as_ref(), &tickets.stations)?,
             others: config(None, &tickets.others)?,
+            unlisted: verifier.is_some() && from.crls.is_empty() && from.revocation == Revocation::Strict,
             verifier,
             organization: from.client_organization.clone(),
             certificates,
@@ -185,7 +192,8 @@ impl Server {
             within(WARN_DAYS).then_some("a TLS certificate expires within 30 days")
         };
         let lists = self.lists_due.iter().any(|due| due.0 <= now).then_some("a certificate revocation list is out of date");
-        own.into_iter().chain(lists).collect()
+        let unlisted = self.unlisted.then_some(UNLISTED);
+        own.into_iter().chain(lists).chain(unlisted).collect()
     }
 }
 

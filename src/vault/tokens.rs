@@ -333,6 +333,16 @@ impl Vault {
         self.inner.keys.blind("subject", &[&[identifier.class.byte()], canonical.as_bytes()])
     }
 
+    /// [`Vault::subject`] of whoever is named: by card, contract, or a code in the central system's domain. `None` if the code is unknown or
+    /// erased.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn subject_named(&self, text: &Sensitive<String>) -> Result<Option<[u8; 16]>, VaultError> {
+        let identifier = self.behind(text.expose())?; // looked up, and it stays here
+        Ok(identifier.map(|identifier| self.subject_of(&identifier)))
+    }
+
     /// [`Vault::subject`] of whoever has a token.
     pub fn subject_of_token(&self, token: &EmspToken) -> [u8; 16] {
         self.subject_of(&identifier(&token.uid))

@@ -1,0 +1,179 @@
+//! What an operator types: mistakes in a configuration, and what a person may ask for, by the program itself.
+
+#![allow(clippy::unwrap_used, reason = "a test says what must hold")]
+
+use sluis::clock::Timestamp;
+use sluis::custody::{Custody, Opening, Role};
+use sluis::identity::{Codes, Declared, Identifier, Sighting};
+use sluis::store::{DisclosureRow, Op};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CARD: &str = "04A2B3C4D5E6F7";
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+/// A directory in which the program runs.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.at(name), text).unwrap();
+        fs::set_permissions(self.at(name), fs::Permissions::from_mode(0o600)).unwrap();
+        self.at(name).display().to_string()
+    }
+
+    /// Exit code, standard output, standard error.
+    fn sluis(&self, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+        let run = Command::new(env!("CARGO_BIN_EXE_sluis"))
+            .args(words)
+            .current_dir(self.0.path())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (run.status.code(), text(run.stdout), text(run.stderr))
+    }
+
+    /// A card is known here, and two e-MSPs and the central system were told of it.
+    fn has_seen(&self, card: &str) -> Custody {
+        let custody = Custody::open(&self.at("data"), None, &Opening::new(Role::Serve, NOW)).unwrap();
+        let identifier = Identifier::from_wire(card, Declared::Undeclared);
+        let code = custody.keys.code(&identifier, None);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sighting = Sighting { code, identifier: identifier.clone() };
+        runtime.block_on(custody.vault.record(&[sighting])).unwrap();
+        let row = |recipient: &str, subject: Option<[u8; 16]>, reference: &str| {
+            Op::Disclose(DisclosureRow {
+                seq: 0,
+                at: NOW,
+                recipient: recipient.to_owned(),
+                purpose: "bill".to_owned(),
+                subject,
+                reference: reference.to_owned(),
+                fields: "kwh cost".to_owned(),
+            })
+        };
+        let subject = custody.vault.subject_of(&identifier);
+        let rows = vec![row("NL-ABC", Some(subject), "cdr-1"), row("csms", Some(subject), "token-1"), row("NL-ABC", None, "key-1")];
+        custody.store().commit_blocking(rows).unwrap();
+        custody
+    }
+}
+
+#[test]
+fn mistakes_in_keys_and_in_the_files_that_they_name_are_told_at_once() {
+    let desk = Desk::new();
+    let config = desk.file(
+        "sluis.toml",
+        "listne = 1\nadmin = \"127.0.0.1:9000\"\n[upstream]\nurl = \"wss://csms.example\"\nca_file = \"nowhere.pem\"\n[keys]\nkek_file = \"no-kek\"\n[stations]\npasswords_file = \"no.csv\"\n",
+    );
+    for command in ["check", "serve"] {
+        let (code, _, said) = desk.sluis(&[command, "--config", &config], &[("SLUIS_STATIONS__PING_SECONDS", "never")]);
+        assert_eq!(code, Some(78), "{said}");
+        for mistake in [
+            "sluis.toml: listne: there is no such key",
+            "sluis.toml: admin: is the same address as listen",
+            "sluis.toml: upstream.ca_file",
+            "sluis.toml: keys.kek_file: cannot read the key file",
+            "sluis.toml: stations.passwords_file",
+            "SLUIS_STATIONS__PING_SECONDS: stations.ping_seconds",
+        ] {
+            assert!(said.contains(mistake), "{mistake} is not among {said}");
+        }
+    }
+    assert!(!desk.at("sluis-data").exists(), "something was made");
+}
+
+/// A key file of no use was told by `serve` alone, with an exit code after which it is started again and again.
+#[test]
+fn a_key_file_of_no_use_is_a_mistake_of_the_configuration() {
+    let desk = Desk::new();
+    let upstream = ["--upstream", "ws://127.0.0.1:9/"];
+    desk.file("short", "0123456789abcdef");
+    desk.file("open", &"ab".repeat(32));
+    fs::set_permissions(desk.at("open"), fs::Permissions::from_mode(0o644)).unwrap();
+    for (file, word) in [("short", "neither 32 bytes nor 64 hex digits"), ("open", "readable by others"), ("none", "cannot read")] {
+        for command in ["check", "serve"] {
+            let (code, _, said) = desk.sluis(&[&[command], &upstream[..]].concat(), &[("SLUIS_KEYS__KEK_FILE", file)]);
+            assert!(code == Some(78) && said.contains("SLUIS_KEYS__KEK_FILE: keys.kek_file") && said.contains(word), "{file}: {said}");
+        }
+    }
+    // One that does not fit the data.
+    drop(desk.has_seen(CARD));
+    desk.file("other", &"cd".repeat(32));
+    let (code, _, said) = desk.sluis(&["keys", "list", "--data-dir", "data"], &[("SLUIS_KEYS__KEK_FILE", "other")]);
+    assert!(code == Some(78) && said.contains("keys.kek_file: the key does not open"), "{said}");
+}
+
+/// `sluis codes` in the wrong directory made a vault of its own, and printed codes that no gateway restores.
+#[test]
+fn commands_beside_a_gateway_make_no_data_of_their_own() {
+    let desk = Desk::new();
+    for words in [&["codes"][..], &["keys", "list"], &["opt-out", "list"], &["disclosures", "list"], &["erase", "04A2B3C4"]] {
+        let (code, said, why) = desk.sluis(words, &[]);
+        assert_eq!(code, Some(78), "{words:?}: {why}");
+        assert!(why.contains("data_dir: no gateway has kept anything in sluis-data") && said.is_empty(), "{words:?}: {why}");
+    }
+    assert_eq!(fs::read_dir(desk.0.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_misspelt_variable_is_told_and_what_kubernetes_sets_is_not() {
+    let desk = Desk::new();
+    let variables = [
+        ("SLUIS_STATIONS__SECURITY_PROFIL", "3"),
+        ("SLUIS_UPSTREAM__URL", "ws://127.0.0.1:9/"),
+        ("SLUIS_SERVICE_HOST", "10.0.0.1"),
+        ("SLUIS_PORT_9000_TCP_ADDR", "10.0.0.1"),
+    ];
+    let (code, said, _) = desk.sluis(&["check"], &variables);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("SLUIS_STATIONS__SECURITY_PROFIL is set") && !said.contains("SERVICE") && !said.contains("SLUIS_PORT"), "{said}");
+}
+
+#[test]
+fn who_asks_is_told_what_was_disclosed_and_no_identifier_is_printed() {
+    let desk = Desk::new();
+    drop(desk.has_seen(CARD));
+    let asked = desk.file("asked", &format!("{CARD}\n04DEADBEEF\n"));
+    let (code, said, why) = desk.sluis(&["disclosures", "about", "--file", &asked, "--data-dir", "data"], &[]);
+    assert_eq!(code, Some(0), "{why}");
+    assert!(said.contains("line 1: 2 disclosures") && said.contains("cdr-1") && said.contains("token-1"), "{said}");
+    assert!(said.contains("line 2: 0 disclosures") && !said.contains("key-1") && !said.contains(CARD), "{said}");
+    let list = |words: &[&str]| desk.sluis(&[&["disclosures", "list", "--data-dir", "data"], words].concat(), &[]).1;
+    assert!(list(&[]).contains("3 disclosures"));
+    let theirs = list(&["--recipient", "nl-abc"]);
+    assert!(theirs.contains("2 disclosures") && theirs.contains("key-1") && !theirs.contains("csms"), "{theirs}");
+}
+
+#[test]
+fn who_is_erased_by_the_program_is_restored_no_more_by_a_gateway_that_runs() {
+    let desk = Desk::new();
+    let running = desk.has_seen(CARD);
+    let code = running.keys.code(&Identifier::from_wire(CARD, Declared::Undeclared), None);
+    assert!(running.vault.issuer(&code).is_some());
+    // By its code, as the central system names it.
+    let asked = desk.file("asked", &format!("{}\n04DEADBEEF\n{}\n", code.as_str(), code.as_str()));
+    let (done, said, why) = desk.sluis(&["erase", "--file", &asked, "--data-dir", "data"], &[]);
+    assert!(said.contains("line 1: erased (1 records)") && said.contains("line 2: nothing was kept of it"), "{said}");
+    assert!(done == Some(1) && why.contains("line 3: the code is not known here, or was erased before"), "{why}");
+    running.refresh().unwrap();
+    assert!(running.vault.issuer(&code).is_none(), "it is restored");
+    assert!(!contains(&desk.at("data"), CARD.as_bytes()));
+}
+
+/// Whether any file of a directory holds these bytes.
+fn contains(dir: &Path, bytes: &[u8]) -> bool {
+    fs::read_dir(dir).unwrap().any(|file| fs::read(file.unwrap().path()).unwrap().windows(bytes.len()).any(|part| part == bytes))
+}
