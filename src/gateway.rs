@@ -247,7 +247,7 @@ impl Gateway {
     /// The operating system does not let that thread wait for it.
     pub fn door(&self, listener: TcpListener, secure: bool) -> io::Result<Door> {
         let Some(crew) = &self.crew else { return Ok(Door { listener, secure, hand: None }) };
-        let hand = crew.next();
+        let hand = crew.post().hand;
         let listener = listener.into_std()?;
         let _there = crew.hand(hand).enter();
         Ok(Door { listener: TcpListener::from_std(listener)?, secure, hand: Some(hand) })
@@ -314,20 +314,22 @@ impl Gateway {
         self.drain.send_replace(true);
     }
 
-    /// Gives an accepted connection a task of its own, on the thread whose turn it is. `place` is given back when it is begun with.
+    /// Gives an accepted connection a task of its own, on the thread where the fewest live. `place` is given back when it is begun with.
     fn welcome(self: &Arc<Self>, socket: TcpStream, door: &Door, seat: Seat, place: Option<OwnedSemaphorePermit>) {
         let (gateway, secure) = (Arc::clone(self), door.secure);
         let Some((crew, here)) = self.crew.as_ref().zip(door.hand) else {
             tokio::spawn(gateway.arrive(socket, secure, seat));
             return;
         };
-        let hand = crew.next();
+        let post = crew.post();
         // A socket wakes the runtime that it was made on, so it is made anew where it is awaited.
-        let moved = if hand == here { Ok(socket) } else { crew.moved(socket, hand) };
+        let moved = if post.hand == here { Ok(socket) } else { crew.moved(socket, post.hand) };
         let Ok(socket) = moved else { return self.metrics.accept_failed() };
-        crew.hand(hand).spawn(async move {
+        let hand = crew.hand(post.hand);
+        hand.spawn(async move {
             drop(place);
             gateway.arrive(socket, secure, seat).await;
+            drop(post);
         });
     }
 

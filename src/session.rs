@@ -20,6 +20,7 @@ pub use bounds::{Bounds, LONG, LONG_ANSWERS, SHORT};
 pub use budget::Allowance;
 pub use calls::MAX_PENDING;
 use std::sync::Arc;
+use std::time::Duration;
 pub use step::{Outcome, Pace, Seen, Step};
 pub use talk::MAX_ID;
 use talk::Talk;
@@ -104,6 +105,21 @@ impl Session {
     /// answered with an error, so that nothing waits for ever, and makes a step.
     pub fn on_time(&mut self, now: Timestamp) -> Vec<Step> {
         self.talk.on_time(now, self.rules.mode == Mode::Observe)
+    }
+
+    /// Pays for what is no message: a frame of control, or a piece of a message. Returns how fast that side may go on.
+    pub fn on_piece(&mut self, from: Side, now: Timestamp) -> Pace {
+        self.talk.pay(from, 0, now)
+    }
+
+    /// Has the station pay for identifiers that were never seen before.
+    pub fn owe(&mut self, newcomers: usize) {
+        self.talk.owe(newcomers);
+    }
+
+    /// How long it is until [`Session::on_time`] has a CALL to give up, as of the last time that it was told of; `None` if none waits.
+    pub fn left_to_wait(&self) -> Option<Duration> {
+        self.talk.left_to_wait()
     }
 
     /// CALLs of a side that wait for their answer: at most [`MAX_PENDING`].

@@ -102,17 +102,18 @@ impl Vault {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Returns when all sightings are on the disk. Those known to be there cost no write; a PIN ([`Class::KeyCode`]) is never stored.
+    /// Returns when all sightings are on the disk, and how many were not there before. Those known to be there cost no write; a PIN
+    /// ([`Class::KeyCode`]) is never stored.
     ///
     /// # Errors
     /// On any error none of these codes may leave. A retry is safe.
-    pub async fn record(&self, sightings: &[Sighting]) -> Result<(), VaultError> {
+    pub async fn record(&self, sightings: &[Sighting]) -> Result<usize, VaultError> {
         let (ops, fresh) = self.inner.unrecorded(sightings)?;
         if ops.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let done = self.inner.store.commit(ops).await;
-        self.inner.recorded(done, &fresh)
+        self.inner.recorded(done, &fresh).map(|()| fresh.len())
     }
 
     /// [`Vault::record`] for threads outside the runtime (command-line tools).

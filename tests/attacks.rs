@@ -616,6 +616,11 @@ fn a_guess_does_not_get_into_a_certificate_request() {
             assert_eq!(Lock::new(Version::V201).csms_sends(&set("Example")), set("Example"));
         }
     }
+    // Nor as a part of a name, nor a contract: the request with a card in use is stopped, so one with another would tell that it is not.
+    for guess in ["CPO 04:A2:B3:C4:D5:E6:F7", "NL-ABC-C12345678", "Example NLABCC12345678 CPO", "00000000-0000-4000-8004-a2b3c4d5e6f7"] {
+        let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{guess}"}}]"#);
+        assert_eq!(Lock::new(Version::V16).answered_here(Side::Csms, &set), r#"[3,"c",{"status":"Rejected"}]"#, "{guess}");
+    }
     for name in ["Example CPO", "12345678", "Stadtwerke 04"] {
         let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{name}"}}]"#);
         assert_eq!(Lock::new(Version::V16).csms_sends(&set), set);

@@ -432,3 +432,41 @@ fn a_contract_and_its_certificate_cross_for_plug_and_charge_in_a_data_transfer_t
     let (sent, _) = lock.pass(Side::Station, transfer(hidden).as_bytes());
     assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains("NLTNMC00122045")), "{sent:?}");
 }
+
+/// Regression: a card named like a part of a key's name made every answer with that key a leak, and the answer was withheld.
+#[test]
+fn a_tag_that_is_a_part_of_a_key_s_name_withholds_no_configuration() {
+    let mut lock = Lock::new(Version::V16);
+    lock.station_authorizes("FREEVEND");
+    let asked = r#"[2,"9","GetConfiguration",{}]"#;
+    assert_eq!(lock.csms_sends(asked), asked);
+    let answer = r#"[3,"9",{"configurationKey":[{"key":"FreevendIdTag","readonly":false,"value":"freevend"},{"key":"HeartbeatInterval","readonly":false,"value":"60"}]}]"#;
+    let got = lock.station_sends(answer);
+    assert!(got.contains("HeartbeatInterval") && !got.starts_with("[4"), "{got}");
+}
+
+/// Regression: the customer was dropped from the request, which then asked to clear nobody's data, or everybody's.
+#[test]
+fn who_is_to_be_forgotten_is_named_by_a_certificate_too() {
+    let digest = "ab".repeat(32);
+    for version in [Version::V201, Version::V21] {
+        let asked = format!(
+            r#"[2,"9","CustomerInformation",{{"requestId":1,"report":false,"clear":true,"customerCertificate":{{"hashAlgorithm":"SHA256","issuerNameHash":"{digest}","issuerKeyHash":"{digest}","serialNumber":"{digest}"}}}}]"#
+        );
+        assert_eq!(Lock::new(version).csms_sends(&asked), asked);
+    }
+}
+
+/// Regression: some firmware forgets the quotes around a message id, and does not know its own number again as a text.
+#[test]
+fn an_answer_of_the_gateway_s_own_has_a_number_for_an_id_where_the_message_had_one() {
+    let mut lock = Lock::new(Version::V16);
+    assert_eq!(lock.answered_here(Side::Station, r#"[2,78,"Nonsense",{}]"#), r#"[4,78,"NotImplemented","not passed on",{}]"#);
+    let vendor = r#"[2,79,"DataTransfer",{"vendorId":"com.example"}]"#;
+    assert!(lock.answered_here(Side::Station, vendor).starts_with("[3,79,"));
+    // Of an answer that cannot be passed on.
+    let asked = r#"[2,80,"Heartbeat",{}]"#;
+    assert_eq!(lock.station_sends(asked), asked);
+    let (sent, _) = lock.pass(Side::Csms, br#"[3,"80",{"currentTime":"#);
+    assert!(sent.iter().any(|(side, text)| *side == Side::Station && text.starts_with("[4,80,")), "{sent:?}");
+}

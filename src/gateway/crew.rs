@@ -14,9 +14,29 @@ const WAITING: usize = 32;
 
 /// The threads. Dropping it ends them, and with them every connection that is still there.
 pub struct Crew {
-    hands: Vec<(Handle, oneshot::Sender<()>)>,
+    hands: Vec<Hand>,
     turn: AtomicUsize,
     waiting: Arc<Semaphore>,
+}
+
+struct Hand {
+    runtime: Handle,
+    /// Connections that live there.
+    load: Arc<AtomicUsize>,
+    _end: oneshot::Sender<()>,
+}
+
+/// A connection's place on a thread, for as long as it lives there.
+pub(super) struct Post {
+    /// The number of the thread.
+    pub(super) hand: usize,
+    load: Arc<AtomicUsize>,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Crew {
@@ -39,7 +59,7 @@ impl Crew {
             let (end, ended) = oneshot::channel::<()>();
             // Whether it is told to end or forgotten is the same.
             std::thread::Builder::new().name("sluis-relay".into()).spawn(move || runtime.block_on(async { drop(ended.await) }))?;
-            Ok((handle, end))
+            Ok(Hand { runtime: handle, load: Arc::default(), _end: end })
         };
         let hands = (0..threads.max(1)).map(hand).collect::<io::Result<Vec<_>>>()?;
         let waiting = Arc::new(Semaphore::new(WAITING * hands.len()));
@@ -51,14 +71,19 @@ impl Crew {
         Arc::clone(&self.waiting).acquire_owned().await.ok()
     }
 
-    /// The number of the thread whose turn it is.
-    pub(super) fn next(&self) -> usize {
-        self.turn.fetch_add(1, Ordering::Relaxed) % self.hands.len()
+    /// A place on the thread where the fewest live; of several such, on the one whose turn it is.
+    pub(super) fn post(&self) -> Post {
+        let (turn, all) = (self.turn.fetch_add(1, Ordering::Relaxed), self.hands.len());
+        let loaded = |number: &usize| self.hands[*number].load.load(Ordering::Relaxed);
+        let hand = (turn..turn.saturating_add(all)).map(|number| number % all).min_by_key(loaded).unwrap_or(0);
+        let load = Arc::clone(&self.hands[hand].load);
+        load.fetch_add(1, Ordering::Relaxed);
+        Post { hand, load }
     }
 
     /// A thread by its number.
     pub(super) fn hand(&self, number: usize) -> &Handle {
-        &self.hands[number % self.hands.len()].0
+        &self.hands[number % self.hands.len()].runtime
     }
 
     /// A connection as one of another thread, which it wakes from now on.
@@ -71,7 +96,7 @@ impl Crew {
 
 #[cfg(test)]
 mod tests {
-    use super::Crew;
+    use super::{Crew, Post};
 
     #[test]
     fn newcomers_beyond_the_bound_wait_until_one_is_begun_with() {
@@ -91,18 +116,34 @@ mod tests {
     }
 
     #[test]
-    fn work_goes_round_and_ends_with_the_crew() {
+    fn work_goes_where_there_is_least_of_it_and_ends_with_the_crew() {
         let crew = Crew::new(2).unwrap();
-        let spawned: Vec<_> = (0..4)
-            .map(|_| crew.hand(crew.next()).spawn(async { std::thread::current().id() }))
-            .map(|task| crew.hands[0].0.block_on(task).unwrap())
-            .collect();
-        assert_eq!(spawned[0], spawned[2]);
-        assert_eq!(spawned[1], spawned[3]);
-        assert_ne!(spawned[0], spawned[1]);
-        let left = crew.hand(crew.next()).spawn(std::future::pending::<()>());
+        let thread = |post: &Post| crew.hand(post.hand).spawn(async { std::thread::current().id() });
+        let posts: Vec<Post> = (0..4).map(|_| crew.post()).collect();
+        let on: Vec<_> = posts.iter().map(|post| crew.hand(0).block_on(thread(post)).unwrap()).collect();
+        assert_eq!((on[0], on[1]), (on[2], on[3]));
+        assert_ne!(on[0], on[1]);
+        let mut posts = posts.into_iter();
+        let (first, _second, third, _fourth) = (posts.next().unwrap(), posts.next(), posts.next().unwrap(), posts.next());
+        let here = first.hand;
+        drop((first, third));
+        assert_eq!([crew.post(), crew.post()].map(|post| post.hand), [here; 2], "nobody lives there any more");
+        let left = crew.hand(crew.post().hand).spawn(std::future::pending::<()>());
         drop(crew);
         let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert!(waiting.block_on(left).unwrap_err().is_cancelled());
+    }
+
+    /// Regression: where the threads took turns, a probe of a load balancer before each station brought all stations onto one of two.
+    #[test]
+    fn a_probe_before_each_station_does_not_bring_all_stations_to_one_thread() {
+        let crew = Crew::new(2).unwrap();
+        let stations: Vec<Post> = (0..20)
+            .map(|_| {
+                drop(crew.post());
+                crew.post()
+            })
+            .collect();
+        assert_eq!(stations.iter().filter(|post| post.hand == 0).count(), 10);
     }
 }

@@ -72,6 +72,8 @@ struct Relay<'a> {
     rest: Option<Instant>,
     /// When the connection is to end at the latest; before, it ends as soon as no CALL is outstanding.
     finish: Option<Instant>,
+    /// When the CALL that waits longest has waited long enough, or one before it had.
+    due: Option<Instant>,
 }
 
 /// Relays until either side ends, and says why it ended.
@@ -98,6 +100,7 @@ pub(super) fn run<'a>(
         traffic: Traffic::default(),
         rest: None,
         finish: None,
+        due: None,
     };
     async move {
         let (ending, code) = relay.until_it_ends().await;
@@ -143,6 +146,7 @@ impl Relay<'_> {
                 },
                 Event::Lost(side) => Err(lost(side)),
                 Event::Tick => {
+                    self.forgive(Instant::now().saturating_duration_since(alarm.deadline()));
                     let looked = self.look_around().await;
                     alarm.as_mut().reset(self.next_look());
                     looked
@@ -154,6 +158,17 @@ impl Relay<'_> {
             };
             if let Err(end) = done {
                 return end;
+            }
+        }
+    }
+
+    /// Who was not looked after for a while (the process was stopped, or had no processor) was not heard either: nobody is silent or slow for that.
+    fn forgive(&mut self, late: Duration) {
+        if late > self.course.settings.ping_interval / 2 {
+            let now = Instant::now();
+            for hop in &mut self.hops {
+                hop.heard = now;
+                hop.outbox.since = hop.outbox.since.map(|_| now);
             }
         }
     }
@@ -226,9 +241,13 @@ impl Relay<'_> {
                 Ok(Some(Message::Binary(bytes))) => (Err(bytes), bytes.len()),
                 Ok(Some(Message::Ping(payload))) => {
                     hop.outbox.pong(payload).map_err(|_| lost(from))?;
+                    self.pay(from)?;
                     continue;
                 }
-                Ok(Some(Message::Pong)) => continue,
+                Ok(Some(Message::Pong)) => {
+                    self.pay(from)?;
+                    continue;
+                }
                 Ok(Some(Message::Close(code))) => {
                     hop.closed = Some(code);
                     return Err((Ending::closed_by(from), code.unwrap_or(1005)));
@@ -245,11 +264,7 @@ impl Relay<'_> {
                 Ok(text) => self.session.on_text(from, text, clock::now(), &gateway.custody.vault),
                 Err(bytes) => self.session.on_binary(from, bytes, clock::now(), &gateway.custody.vault),
             };
-            match step.pace {
-                Pace::Go => {}
-                Pace::Rest(pause) => self.rest = Some(Instant::now() + pause),
-                Pace::Cut => return Err((Ending::Flood, 1008)),
-            }
+            self.keep(step.pace)?;
             self.take(&mut step).await?;
             if from == Side::Station && self.rest.is_some() {
                 // What came with it is read when the station is read again.
@@ -257,7 +272,29 @@ impl Relay<'_> {
                 break;
             }
         }
+        for _ in 0..self.hops[from as usize].reader.pieces() {
+            self.pay(from)?;
+        }
+        if self.due.is_none() && !self.session.is_idle() {
+            self.due = self.session.left_to_wait().map(|left| Instant::now() + left);
+        }
         self.write().await
+    }
+
+    /// Has a side pay for a frame that is no message.
+    fn pay(&mut self, from: Side) -> Result<(), End> {
+        let pace = self.session.on_piece(from, clock::now());
+        self.keep(pace)
+    }
+
+    /// Keeps a station to the pace that it may go at.
+    fn keep(&mut self, pace: Pace) -> Result<(), End> {
+        match pace {
+            Pace::Go => {}
+            Pace::Rest(pause) => self.rest = Some(Instant::now() + pause),
+            Pace::Cut => return Err((Ending::Flood, 1008)),
+        }
+        Ok(())
     }
 
     /// Carries out a step: record, then put where it will be written (I4). An error ends the connection: nothing was passed on that should
@@ -269,10 +306,11 @@ impl Relay<'_> {
         }
         let vault = &gateway.custody.vault;
         if !step.sightings.is_empty() {
-            self.waiting_for(pin!(vault.record(&step.sightings))).await?.map_err(|error| {
+            let newcomers = self.waiting_for(pin!(vault.record(&step.sightings))).await?.map_err(|error| {
                 tracing::error!(reason = error.code(), "the vault cannot record; nothing is passed on");
                 STORE_FAILED
             })?;
+            self.session.owe(newcomers);
         }
         // Before the facts: a retry after a crash must not carry another code than the fact that is there.
         if !step.pins.is_empty() {
@@ -341,6 +379,7 @@ impl Relay<'_> {
         for mut step in self.session.on_time(clock::now()) {
             self.take(&mut step).await?;
         }
+        self.due = self.session.left_to_wait().map(|left| now + left);
         self.look_after_both(now)
     }
 
@@ -372,9 +411,9 @@ impl Relay<'_> {
         self.sooner().map_or(station.min(csms), |at| at.min(station).min(csms))
     }
 
-    /// What is not always awaited: the end of a rest, of a peer's time to read, of the connection's time to finish.
+    /// What is not always awaited: the end of a rest, of a peer's time to read, of a CALL's to be answered, of the connection's to finish.
     fn sooner(&self) -> Option<Instant> {
-        self.slow_at().into_iter().chain(self.rest).chain(self.finish).min()
+        self.slow_at().into_iter().chain(self.rest).chain(self.finish).chain(self.due).min()
     }
 
     fn slow_at(&self) -> Option<Instant> {

@@ -102,6 +102,9 @@ pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>, book: &Book
         words.extend(catalogue.words.values().flatten().chain(catalogue.messages.keys()).cloned());
         plan(version, catalogue, variables, purposes, &overrides)
     });
+    // A tag that looks like a part of a key's name ("FreevendIdTag") does not make the answer with the key a leak.
+    let names = variables.components.iter().flat_map(|(name, specs)| std::iter::once(name).chain(specs.keys()));
+    words.extend(variables.keys.keys().chain(names).cloned());
     let enabled = purposes[Side::Csms as usize];
     let rule = |spec: &VariableSpec| variable_rule(spec, enabled, purposes[Side::Station as usize]);
     let table = |specs: &BTreeMap<String, VariableSpec>| -> HashMap<String, VariableRule> {

@@ -3,7 +3,7 @@
 use super::calls::{Match, Pending};
 use super::step::{Outcome, Step};
 use super::talk::Talk;
-use super::turn::{Turn, error_frame};
+use super::turn::{OwnId, Turn, error_frame};
 use crate::ocpp::json::{Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::Plan;
@@ -22,7 +22,7 @@ impl Talk {
         };
         let id = pending.id();
         if self.bounds.exceeded(frame.kind, pending.action, turn.text.len()) {
-            let error = error_frame(id, "InternalError", "the answer was too big");
+            let error = error_frame(pending.own_id(), "InternalError", "the answer was too big");
             let step = turn.only_seen(pending.action, Outcome::TooBig);
             return Step { send: smallvec![(caller, error)], settles: pending.settles, ..step };
         }
@@ -55,7 +55,7 @@ impl Talk {
         let outgoing = match read {
             Err(_) => {
                 step.seen = Some(turn.seen(pending.action, Outcome::Refused, &Tally::default()));
-                nobody_knows(id)
+                nobody_knows(pending.own_id())
             }
             Ok(()) => {
                 if caller == Side::Csms && frame.kind == Kind::CallResult {
@@ -86,9 +86,9 @@ impl Talk {
                 };
                 step.seen = Some(turn.seen(pending.action, outcome, &treated.tally));
                 if unreadable && caller == Side::Station {
-                    nobody_knows(id)
+                    nobody_knows(pending.own_id())
                 } else if crowded || tripped || unreadable {
-                    error_frame(id, "InternalError", "the answer was withheld")
+                    error_frame(pending.own_id(), "InternalError", "the answer was withheld")
                 } else {
                     // What a retry is answered with after the first answer is not what the station goes by.
                     if frame.kind == Kind::CallResult && !pending.answered {
@@ -191,6 +191,6 @@ impl Talk {
 /// - of all else (a time, a status, a certificate) an invented answer would be believed as well.
 ///
 /// The code is that of every version for a receiver that could not do what was asked.
-fn nobody_knows(id: &str) -> Outgoing {
-    error_frame(id, "InternalError", "the answer could not be read")
+fn nobody_knows(own: OwnId<'_>) -> Outgoing {
+    error_frame(own, "InternalError", "the answer could not be read")
 }

@@ -28,6 +28,10 @@ impl Default for Allowance {
     }
 }
 
+/// What a card or other identifier that was never seen before costs, in frames: it stays in the vault as long as its epoch. By default two thousand
+/// may come at once, and five a second for ever after.
+const NEWCOMER: i64 = 20;
+
 /// The bucket of one station.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -44,6 +48,12 @@ impl Budget {
     /// A full bucket.
     pub(super) fn new(allowance: Allowance) -> Self {
         Self { allowance, left: i64::from(allowance.burst) * 1000, at: 0, empty_since: None }
+    }
+
+    /// Pays for so many identifiers that were never seen before. What is owed is felt with the next frame.
+    pub(super) fn owe(&mut self, newcomers: usize) {
+        let frames = i64::try_from(newcomers).unwrap_or(i64::MAX).saturating_mul(NEWCOMER);
+        self.left = self.left.saturating_sub(frames.saturating_mul(1000));
     }
 
     /// Pays for a frame of so many bytes at `now`, in milliseconds on a clock that never goes back.
@@ -83,6 +93,19 @@ mod tests {
             assert_eq!(budget.spend(0, 5), Pace::Go);
         }
         assert_eq!(budget.spend(0, 5), Pace::Rest(Duration::from_millis(501)), "one frame at two a second");
+    }
+
+    /// Without this a station could fill the store of all with cards that it makes up.
+    #[test]
+    fn a_new_identifier_costs_more_than_a_frame() {
+        let allowance = Allowance { burst: 100, per_second: 10, ..SMALL };
+        let mut budget = Budget::new(allowance);
+        budget.owe(4);
+        assert_eq!(budget.spend(0, 0), Pace::Go);
+        budget.owe(1);
+        assert_eq!(budget.spend(0, 0), Pace::Rest(Duration::from_millis(201)), "two frames at ten a second");
+        budget.owe(usize::MAX);
+        assert!(matches!(budget.spend(0, 0), Pace::Rest(_)), "no overflow");
     }
 
     #[test]

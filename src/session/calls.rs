@@ -6,6 +6,7 @@
 //! answers cannot be taken for each other. Nor can the caller tell them apart, so the first is not forwarded any more: an acknowledgement of
 //! one message taken for that of another would lose a bill.
 
+use super::turn::OwnId;
 use crate::identity::Epoch;
 use std::collections::VecDeque;
 
@@ -76,6 +77,8 @@ pub(super) struct Pending {
     pub(super) since: i64,
     /// A CALL of the same bytes was answered meanwhile, and so was this one.
     pub(super) answered: bool,
+    /// Its id is a number.
+    pub(super) is_number: bool,
 }
 
 /// What only some CALLs have for their answer.
@@ -93,6 +96,11 @@ pub(super) struct More {
 
 impl Pending {
     /// The id under which its sender knows it.
+    pub(super) fn own_id(&self) -> OwnId<'_> {
+        OwnId { id: self.id(), is_number: self.is_number }
+    }
+
+    /// The same as text.
     pub(super) fn id(&self) -> &str {
         self.own.as_deref().unwrap_or_else(|| self.sent.as_str())
     }
@@ -193,6 +201,11 @@ impl Calls {
     }
 
     /// Takes the oldest CALL that has waited since before `before`; its answer, should it come, is late.
+    /// Since when the one that has waited longest does.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        self.pending.front().map(|pending| pending.since)
+    }
+
     pub(super) fn give_up(&mut self, before: i64) -> Option<Pending> {
         loop {
             self.pending.front().filter(|p| p.since <= before)?;
@@ -250,7 +263,17 @@ mod tests {
     use super::*;
 
     fn call(sent: &str, print: u64, since: i64) -> Pending {
-        Pending { sent: sent.into(), own: None, action: "Heartbeat", settles: false, more: None, print, since, answered: false }
+        Pending {
+            sent: sent.into(),
+            own: None,
+            action: "Heartbeat",
+            settles: false,
+            more: None,
+            print,
+            since,
+            answered: false,
+            is_number: false,
+        }
     }
 
     #[test]

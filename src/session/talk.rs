@@ -4,7 +4,7 @@ use super::bounds::Bounds;
 use super::budget::Budget;
 use super::calls::{self, Calls, Match, Meeting, Pending};
 use super::step::{Outcome, Pace, Seen, Step};
-use super::turn::{Turn, error_frame, no_frame, too_often, violation};
+use super::turn::{OwnId, Turn, error_frame, no_frame, too_often, violation};
 use crate::clock::Timestamp;
 use crate::identity::{Codes, Epoch, Reveal};
 use crate::ocpp::frame::BadFrame;
@@ -13,6 +13,7 @@ use crate::policy::Mode;
 use crate::treat::{self, Context, Fact, Memory, Metered, Treated, Verdict};
 use smallvec::{SmallVec, smallvec};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Transactions whose epoch is remembered per station; older ones are found in the vault.
 const MAX_PINS: usize = 32;
@@ -81,7 +82,7 @@ impl Talk {
                 if observing {
                     continue;
                 }
-                let error = error_frame(pending.id(), "GenericError", "no answer came in time");
+                let error = error_frame(pending.own_id(), "GenericError", "no answer came in time");
                 let seen =
                     Seen { from, kind: Some(Kind::Call), action: pending.action, outcome: Outcome::Unanswered, withheld: 0, replaced: 0 };
                 steps.push(Step { send: smallvec![(from, error)], settles: pending.settles, seen: Some(seen), ..Step::default() });
@@ -100,6 +101,17 @@ impl Talk {
     pub(super) fn pay(&mut self, from: Side, bytes: usize, now: Timestamp) -> Pace {
         self.pass(now);
         if from == Side::Station { self.budget.spend(bytes, self.time.1) } else { Pace::Go }
+    }
+
+    pub(super) fn owe(&mut self, newcomers: usize) {
+        self.budget.owe(newcomers);
+    }
+
+    /// How long the CALL that has waited longest may wait yet, if one does.
+    pub(super) fn left_to_wait(&self) -> Option<Duration> {
+        let since = self.calls.iter().filter_map(Calls::oldest).min()?;
+        let waited = Duration::from_millis(self.time.1.saturating_sub(since).try_into().unwrap_or(0));
+        Some(self.bounds.patience.saturating_sub(waited))
     }
 
     pub(super) fn call(&mut self, turn: &Turn<'_>) -> Step {
@@ -145,6 +157,7 @@ impl Talk {
             print,
             since: self.time.1,
             answered: false,
+            is_number: frame.is_number,
         };
         // A station's own id may hold a card number, so what is remembered of it is its code.
         let transaction = if from == Side::Station { turn.transaction(action) } else { None };
@@ -302,7 +315,7 @@ impl Talk {
                 Some(Match::Pending(pending)) => {
                     action = pending.action;
                     settles = pending.settles;
-                    Some((from.other(), error_frame(pending.id(), "InternalError", "the answer could not be read")))
+                    Some((from.other(), error_frame(pending.own_id(), "InternalError", "the answer could not be read")))
                 }
                 _ => None,
             },
@@ -315,7 +328,7 @@ impl Talk {
                     },
                     (_, version) => no_frame(version),
                 };
-                Some((from, error_frame(id.unwrap_or("-1"), code, "the message could not be read")))
+                Some((from, error_frame(OwnId::quoted(id.unwrap_or("-1")), code, "the message could not be read")))
             }
         };
         let seen = Seen { from, kind, action, outcome: Outcome::Refused, withheld: 0, replaced: 0 };

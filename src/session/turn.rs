@@ -59,14 +59,14 @@ impl<'a> Turn<'a> {
     pub(super) fn refuse(&self, action: &'static str, code: &str, outcome: Outcome) -> Step {
         let mut step = self.only_seen(action, outcome);
         if self.frame.kind == Kind::Call {
-            let id = if self.frame.id.len() <= MAX_ID { &self.frame.id } else { "-1" };
+            let own = if self.frame.id.len() <= MAX_ID { OwnId::of(&self.frame) } else { OwnId::quoted("-1") };
             let why = match outcome {
                 Outcome::Refused => "the message could not be read",
                 Outcome::TooBig => "the message is too big",
                 Outcome::TooMany => "too many at a time",
                 _ => "not passed on",
             };
-            step.send.push((self.from, error_frame(id, code, why)));
+            step.send.push((self.from, error_frame(own, code, why)));
         }
         step
     }
@@ -78,11 +78,11 @@ impl<'a> Turn<'a> {
             let answer = match (tally.vendor_refusal, call.answer.as_deref()) {
                 // What could not be passed on is not acknowledged: the station must know that nobody has it (I4).
                 _ if is_billed(action) && self.from == Side::Station => {
-                    error_frame(&self.frame.id, violation_of_type(outcome), "not passed on")
+                    error_frame(OwnId::of(&self.frame), violation_of_type(outcome), "not passed on")
                 }
-                (Some(status), _) => result_frame(&self.frame.id, &format!("{{\"status\":\"{status}\"}}")),
-                (None, Some(answer)) => result_frame(&self.frame.id, answer),
-                (None, None) => error_frame(&self.frame.id, "NotSupported", "not passed on"),
+                (Some(status), _) => result_frame(OwnId::of(&self.frame), &format!("{{\"status\":\"{status}\"}}")),
+                (None, Some(answer)) => result_frame(OwnId::of(&self.frame), answer),
+                (None, None) => error_frame(OwnId::of(&self.frame), "NotSupported", "not passed on"),
             };
             step.send.push((self.from, answer));
         }
@@ -110,10 +110,33 @@ fn violation_of_type(outcome: Outcome) -> &'static str {
     if outcome == Outcome::Tripwire { "InternalError" } else { "TypeConstraintViolation" }
 }
 
-pub(super) fn error_frame(id: &str, code: &str, description: &str) -> Outgoing {
-    let mut text = Outgoing::room(48 + id.len() + description.len());
+/// The id of a message on its way back to whoever made it: what was a number comes back as one.
+#[derive(Clone, Copy)]
+pub(super) struct OwnId<'a> {
+    pub(super) id: &'a str,
+    pub(super) is_number: bool,
+}
+
+impl<'a> OwnId<'a> {
+    /// Of a message that came.
+    pub(super) fn of(frame: &'a Frame<'_>) -> Self {
+        Self { id: &frame.id, is_number: frame.is_number }
+    }
+
+    /// In quotes, whatever it was.
+    pub(super) fn quoted(id: &'a str) -> Self {
+        Self { id, is_number: false }
+    }
+
+    fn write(self, text: &mut String) {
+        if self.is_number { text.push_str(self.id) } else { write_string(text, self.id) }
+    }
+}
+
+pub(super) fn error_frame(own: OwnId<'_>, code: &str, description: &str) -> Outgoing {
+    let mut text = Outgoing::room(48 + own.id.len() + description.len());
     text.push_str("[4,");
-    write_string(&mut text, id);
+    own.write(&mut text);
     text.push_str(",\"");
     text.push_str(code);
     text.push_str("\",\"");
@@ -122,10 +145,10 @@ pub(super) fn error_frame(id: &str, code: &str, description: &str) -> Outgoing {
     Outgoing::own(text)
 }
 
-pub(super) fn result_frame(id: &str, payload: &str) -> Outgoing {
-    let mut text = Outgoing::room(8 + id.len() + payload.len());
+pub(super) fn result_frame(own: OwnId<'_>, payload: &str) -> Outgoing {
+    let mut text = Outgoing::room(8 + own.id.len() + payload.len());
     text.push_str("[3,");
-    write_string(&mut text, id);
+    own.write(&mut text);
     text.push(',');
     text.push_str(payload);
     text.push(']');

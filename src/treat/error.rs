@@ -60,7 +60,12 @@ pub(crate) fn error(
     } else {
         out.push_str(if frame.kind == Kind::CallError { "[4," } else { "[5," });
         id_place.start = out.len();
-        write_string(out, id);
+        // What was a number stays one.
+        if frame.id == id {
+            out.push_str(&text[frame.id_span.clone()])
+        } else {
+            write_string(out, id)
+        }
         id_place.end = out.len();
         out.push_str(",\"");
         out.push_str(if known { &frame.name } else { "GenericError" });

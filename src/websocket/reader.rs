@@ -55,18 +55,24 @@ pub struct Reader {
     role: Role,
     closed: bool,
     max_message: u32,
+    pieces: u32,
     kept: Option<Box<Kept>>,
 }
 
 impl Reader {
     /// A reader for our end of a connection, of messages of at most `max_message` bytes (4 GiB are the most).
     pub fn new(role: Role, max_message: usize) -> Self {
-        Self { role, closed: false, max_message: u32::try_from(max_message).unwrap_or(u32::MAX), kept: None }
+        Self { role, closed: false, max_message: u32::try_from(max_message).unwrap_or(u32::MAX), pieces: 0, kept: None }
     }
 
     /// Bytes kept of what is incomplete.
     pub fn kept_bytes(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| size_of::<Kept>() + kept.message.capacity() + kept.control.capacity())
+    }
+
+    /// How many pieces of messages came since this was asked last, beside the last piece of each.
+    pub fn pieces(&mut self) -> u32 {
+        std::mem::take(&mut self.pieces)
     }
 
     /// Takes the next message from the front of `input`, whose bytes it may unmask. `None`: all bytes were taken, and more are needed.
@@ -97,7 +103,7 @@ impl Reader {
             }
         }
         let (role, max_message) = (self.role, self.max_message as usize);
-        let complete = self.kept.get_or_insert_with(Box::default).advance(input, role, max_message)?;
+        let complete = self.kept.get_or_insert_with(Box::default).advance(input, role, max_message, &mut self.pieces)?;
         let (Some(opcode), Some(kept)) = (complete, &mut self.kept) else { return Ok(None) };
         kept.lent = true;
         match opcode {
@@ -146,7 +152,7 @@ impl Kept {
     }
 
     /// Takes bytes until a message or control frame is whole, whose opcode it gives, or until there are none left.
-    fn advance(&mut self, input: &mut &mut [u8], role: Role, max_message: usize) -> Result<Option<Opcode>, Violation> {
+    fn advance(&mut self, input: &mut &mut [u8], role: Role, max_message: usize, pieces: &mut u32) -> Result<Option<Opcode>, Violation> {
         loop {
             let mut frame = match self.frame {
                 Some(frame) => frame,
@@ -190,6 +196,7 @@ impl Kept {
             if frame.last {
                 return Ok(Some(if self.begun.is_some_and(|begun| begun.text) { Opcode::Text } else { Opcode::Binary }));
             }
+            *pieces = pieces.saturating_add(1);
             self.frame = None;
         }
     }

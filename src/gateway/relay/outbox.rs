@@ -9,6 +9,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+/// Bytes after which a peer that has not taken all is not slow, only its line is: in the time that it has for them (30 s) a modem takes ten
+/// times as many.
+const PROGRESS: usize = 4096;
+
 /// Frames on their way to one peer.
 pub(super) struct Outbox {
     role: Role,
@@ -19,13 +23,15 @@ pub(super) struct Outbox {
     bytes: Vec<u8>,
     /// How many of `bytes` are gone.
     gone: usize,
-    /// Since when the peer has not taken all that waits.
+    /// Since when the peer has taken less than [`PROGRESS`] of what waits.
     pub(super) since: Option<Instant>,
+    /// What it has taken since then.
+    taken: usize,
 }
 
 impl Outbox {
     pub(super) fn new(role: Role) -> Self {
-        Self { role, closed: false, flushing: false, bytes: Vec::new(), gone: 0, since: None }
+        Self { role, closed: false, flushing: false, bytes: Vec::new(), gone: 0, since: None, taken: 0 }
     }
 
     /// Bytes that wait.
@@ -92,7 +98,13 @@ impl Outbox {
             }
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                more => self.gone += more,
+                more => {
+                    self.gone += more;
+                    self.taken = self.taken.saturating_add(more);
+                }
+            }
+            if self.taken >= PROGRESS {
+                (self.since, self.taken) = (None, 0);
             }
             self.flushing = true;
         }
@@ -106,7 +118,7 @@ impl Outbox {
             ready!(flushed)?;
             self.flushing = false;
         }
-        self.since = None;
+        (self.since, self.taken) = (None, 0);
         Poll::Ready(Ok(()))
     }
 

@@ -65,7 +65,7 @@ impl Rewriter<'_, '_> {
             let planted = rule.secret && (content.len() < 16 || (content.len() == 20 && content.bytes().all(|b| b.is_ascii_hexdigit())));
             // A name that the station writes into its certificate request (CpoName, OrganizationName, SeccId): a card in use is stopped there, and whether
             // one was must not tell the central system that its guess was right (I5).
-            let guessed = matches!(rule.up, Text::Name { .. } | Text::Plain) && is_card_number(content);
+            let guessed = matches!(rule.up, Text::Name { .. } | Text::Plain) && holds_identifier(content);
             let crosses = rule.settable && !planted && !guessed;
             self.tally.forbidden += u32::from(!crosses);
             return if crosses { Kept } else { Withheld };
@@ -88,10 +88,10 @@ impl Rewriter<'_, '_> {
     }
 }
 
-/// Whether a text is the number of a card and not just one of eight digits, which some stations have for a name.
-fn is_card_number(content: &str) -> bool {
-    Identifier::from_wire(content, Declared::Undeclared).class == Class::Rfid
-        && !(content.len() == 8 && content.bytes().all(|b| b.is_ascii_digit()))
+/// Whether any part of a text could be the number of a card or contract, and is not just one of eight digits, which some stations have for a name.
+fn holds_identifier(content: &str) -> bool {
+    let short = content.len() == 8 && content.bytes().all(|b| b.is_ascii_digit());
+    !short && (text::is_identifier_like_in_groups(content) || Identifier::from_wire(content, Declared::Undeclared).class == Class::Rfid)
 }
 
 /// Whether a text is, or could be taken by a station for, a card or contract number.
