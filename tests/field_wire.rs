@@ -390,3 +390,76 @@ async fn a_station_that_never_stops_sending_is_ended_all_the_same() {
     assert_eq!(csms.heard().await, Some(Owned::Close(Some(1001))));
     timeout(PATIENCE, sending).await.unwrap().unwrap();
 }
+
+/// Regression: the time that a peer has to take what is written began with the first byte that waited and not with the last that it took, so a
+/// station on a slow line never got a long list.
+#[tokio::test]
+async fn a_station_that_takes_longer_than_the_patience_but_never_stops_taking_gets_it_all() {
+    let patience = Duration::from_millis(600);
+    let scene = Scene::new("observe", |settings| settings.write_patience = patience).await;
+    let (mut station, mut csms, _) = scene.pair_with("CP-1", "", &[], Some(4096)).await;
+    // More than the buffers of the operating system take by themselves.
+    let long = format!(r#"[2,"l","DataTransfer",{{"vendorId":"com.example","data":"{}"}}]"#, "x".repeat(900_000));
+    let frame = csms.bytes(Opcode::Text, long.as_bytes());
+    let writing = tokio::spawn(async move {
+        csms.raw(&frame).await;
+        csms
+    });
+    let (mut taken, mut piece, start) = (0, vec![0; 65_536], Instant::now());
+    while taken < long.len() {
+        let length = timeout(PATIENCE, tokio::io::AsyncReadExt::read(&mut station.socket, &mut piece)).await.unwrap().unwrap();
+        assert_ne!(length, 0, "it was sent away after {taken} bytes, {:?}", start.elapsed());
+        taken += length;
+        // A line, not a condition: the time that so many bytes take.
+        tokio::time::sleep(Duration::from_millis(2 * length as u64 / 1000)).await;
+    }
+    assert!(start.elapsed() > 2 * patience, "the line was too fast to show it: {:?}", start.elapsed());
+    drop(writing.await.unwrap());
+}
+
+/// Regression: pings, pongs and empty pieces of a message were as many as a station liked.
+#[tokio::test]
+async fn limit_frames_that_are_no_messages() {
+    for kind in ["ping", "pong", "piece"] {
+        let scene = Scene::new("strict", |settings| {
+            settings.frames.station =
+                sluis::session::Allowance { burst: 50, per_second: 1000, patience: Duration::from_millis(500), ..Default::default() };
+        })
+        .await;
+        let (mut station, _csms) = scene.pair("CP-1").await;
+        let mut flood = match kind {
+            "ping" => station.bytes(Opcode::Ping, &[]),
+            "pong" => station.bytes(Opcode::Pong, &[]),
+            // The first piece of a message that never ends.
+            _ => station.unfinished(Opcode::Text, b"["),
+        };
+        let more = if kind == "piece" { station.unfinished(Opcode::Continuation, &[]) } else { flood.clone() };
+        let many = more.repeat(200);
+        flood.extend_from_slice(&many);
+        let start = Instant::now();
+        // Until it is sent away: its socket takes no more then.
+        while timeout(PATIENCE, station.socket.write_all(&flood)).await.unwrap().is_ok() {
+            flood.clone_from(&many);
+            assert!(start.elapsed() < PATIENCE, "{kind} without end");
+        }
+        assert!(scene.metric("ocpp_connections_ended_total{reason=\"flood\"}").await >= 1.0, "{kind}");
+    }
+}
+
+/// Regression: how long an answer is waited for was looked at with the pings only.
+#[tokio::test]
+async fn an_answer_is_given_up_when_its_time_is_over_however_seldom_pings_are() {
+    let scene = Scene::new("strict", |settings| {
+        settings.frames.patience = Duration::from_millis(300);
+        (settings.ping_interval, settings.idle_limit) = (Duration::from_secs(600), Duration::from_secs(1800));
+    })
+    .await;
+    let (mut station, mut csms) = scene.pair("CP-1").await;
+    for id in 0..2 {
+        station.text(&call(id)).await;
+        csms.hears().await;
+        let start = Instant::now();
+        assert!(station.hears().await.starts_with(&format!(r#"[4,"{id}","GenericError""#)));
+        assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
+    }
+}

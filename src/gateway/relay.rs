@@ -242,10 +242,16 @@ impl Relay<'_> {
                 Ok(Some(Message::Ping(payload))) => {
                     hop.outbox.pong(payload).map_err(|_| lost(from))?;
                     self.pay(from)?;
+                    if self.rests(from, input) {
+                        break;
+                    }
                     continue;
                 }
                 Ok(Some(Message::Pong)) => {
                     self.pay(from)?;
+                    if self.rests(from, input) {
+                        break;
+                    }
                     continue;
                 }
                 Ok(Some(Message::Close(code))) => {
@@ -266,9 +272,7 @@ impl Relay<'_> {
             };
             self.keep(step.pace)?;
             self.take(&mut step).await?;
-            if from == Side::Station && self.rest.is_some() {
-                // What came with it is read when the station is read again.
-                self.hops[from as usize].later(input);
+            if self.rests(from, input) {
                 break;
             }
         }
@@ -279,6 +283,15 @@ impl Relay<'_> {
             self.due = self.session.left_to_wait().map(|left| Instant::now() + left);
         }
         self.write().await
+    }
+
+    /// Whether a side is to rest. What came with it is read when that side is read again.
+    fn rests(&mut self, from: Side, rest: &[u8]) -> bool {
+        let rests = from == Side::Station && self.rest.is_some();
+        if rests {
+            self.hops[from as usize].later(rest);
+        }
+        rests
     }
 
     /// Has a side pay for a frame that is no message.

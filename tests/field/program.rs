@@ -138,3 +138,31 @@ async fn limit_of_file_descriptors() {
     let arrivals: String = log.lines().filter(|line| line.contains("connection ")).collect();
     assert!(!arrivals.contains("CS-") && !arrivals.contains("127.0.0.1"), "neither an id nor an address is logged");
 }
+
+/// Regression: a process that was stopped for a while (a machine that was moved, a debugger) found everybody silent when it went on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_not_heard_because_the_process_was_frozen_stays() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let program = Program::start("export SLUIS_STATIONS__PING_SECONDS=1", csms.address).await;
+    let mut stations = Vec::new();
+    for n in 0..4 {
+        stations.push(program.station(&format!("CS-{n}")).await.talk().await);
+    }
+    for station in &stations {
+        station.works().await;
+    }
+    let signal = |name: &str| assert!(Command::new("kill").arg(name).arg(program.child.id().to_string()).status().unwrap().success());
+    signal("-STOP");
+    // Longer than anybody may be silent (2.6 s). It is the time itself that matters.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    signal("-CONT");
+    for station in &stations {
+        station.works().await;
+    }
+    // A whole look at all of them later they are still there.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for station in &stations {
+        station.works().await;
+        assert!(station.closed().is_none());
+    }
+}
