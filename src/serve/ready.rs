@@ -57,7 +57,7 @@ impl Ready {
         let mut lines = vec![format!("stations: security profile {} or higher: {}", least.number(), least.meaning())];
         let checked = match &self.entrance.passwords {
             Some(passwords) => format!("passwords are checked here, for {} stations", passwords.get().len()),
-            None => "passwords are passed on and checked by the central system only".to_owned(),
+            None => "passwords are passed on and checked by the central system only, which so decides who is a station".to_owned(),
         };
         lines.push(format!("stations: {checked}"));
         if self.entrance.outbound.is_some() {
