@@ -168,6 +168,8 @@ pub(crate) enum Special {
     Sampled,
     /// One reading: thinned by time.
     Meter,
+    /// One entry of the list of cards that a station accepts by itself: merged with others of its card.
+    Entry,
     /// Names a component and a variable.
     Pair,
     /// Names a configuration key.
@@ -190,6 +192,10 @@ pub(crate) enum Role {
     Value,
     MeterTime,
     Series,
+    /// The card that an entry is about.
+    Card,
+    /// What an entry says of it; one that says nothing takes the card away.
+    Info,
 }
 
 #[derive(Debug, PartialEq)]

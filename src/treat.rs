@@ -6,18 +6,20 @@ mod certificate;
 mod error;
 pub(crate) mod meter;
 mod rewrite;
+mod sightings;
 mod spare;
 mod text;
 mod tripwire;
 
 use crate::clock::Timestamp;
-use crate::identity::{Codes, Epoch, Reveal, Sighting};
+use crate::identity::{Codes, Epoch, Reveal};
 use crate::ocpp::{Side, Version};
 use crate::policy::{CallPlan, Plan, Rules};
 pub(crate) use asked::asked;
 pub(crate) use error::error;
 use meter::Series;
 pub(crate) use rewrite::frame;
+use sightings::Sightings;
 use std::ops::Range;
 pub(crate) use text::{is_harmless_reference, time};
 #[cfg(feature = "fuzz")]
@@ -148,7 +150,7 @@ impl Metered {
 /// What the treatment did to a frame.
 #[derive(Default)]
 pub(crate) struct Tally {
-    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) sightings: Sightings,
     /// Fields withheld or substituted.
     pub(crate) withheld: u32,
     /// Identifiers replaced.

@@ -1,6 +1,8 @@
 //! What the treatment does to single frames, in the words of the domain.
 
 mod common;
+#[path = "treatment/lists.rs"]
+mod lists;
 
 use common::{Lock, keyring, rotate, strict};
 use sluis::ocpp::{Side, Version};

@@ -235,6 +235,8 @@ impl Builder<'_> {
             Special::Sampled
         } else if container.starts_with("MeterValue") && fields.contains_key("sampledValue") {
             Special::Meter
+        } else if container == "AuthorizationData" {
+            Special::Entry
         } else {
             Special::None
         };
@@ -261,6 +263,8 @@ impl Builder<'_> {
             (Special::Sampled, "value") => Role::Value,
             (Special::Sampled, "unit" | "phase" | "unitOfMeasure") => Role::Qualifier,
             (Special::Meter, "timestamp") => Role::MeterTime,
+            (Special::Entry, "idTag" | "idToken") => Role::Card,
+            (Special::Entry, "idTagInfo" | "idTokenInfo") => Role::Info,
             (_, "connectorId" | "evseId" | "transactionId") => Role::Series,
             _ => Role::None,
         };

@@ -1,5 +1,6 @@
 //! Answers: CALLRESULT and CALLERROR, which find their action through the CALLs that wait, and CALLRESULTERROR.
 
+use super::bounds;
 use super::calls::{Match, Pending};
 use super::step::{Outcome, Step};
 use super::talk::Talk;
@@ -68,7 +69,7 @@ impl Talk {
                     });
                     treated.tally.exempt.insert(0, start..end);
                 }
-                let crowded = treated.tally.crowded;
+                let crowded = treated.tally.crowded || bounds::is_crowded(frame.kind, pending.action, treated.tally.sightings.len());
                 let unreadable = treated.verdict == Verdict::Withheld;
                 let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated, 0);
                 let outcome = if crowded {
@@ -94,7 +95,7 @@ impl Talk {
                     if frame.kind == Kind::CallResult && !pending.answered {
                         self.acknowledge(&mut step, turn, &pending);
                     }
-                    step.sightings = treated.tally.sightings;
+                    step.sightings = treated.tally.sightings.into_all();
                     treated.frame
                 }
             }

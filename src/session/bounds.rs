@@ -122,6 +122,16 @@ impl Bounds {
     }
 }
 
+/// Identifiers that a message may bring up if its lists are bounded by the standard or by [`Bounds::middle`]: a token with a group and a dozen
+/// additional ones is far below.
+const FEW_IDENTIFIERS: usize = 64;
+
+/// Whether so many identifiers are too many for what a frame is. One with long lists may have as many as the treatment takes.
+pub(super) fn is_crowded(kind: Kind, action: &str, identifiers: usize) -> bool {
+    let long = if matches!(kind, Kind::Call | Kind::Send) { LONG } else { LONG_ANSWERS };
+    identifiers > FEW_IDENTIFIERS && !long.contains(&action)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

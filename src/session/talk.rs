@@ -1,6 +1,6 @@
 //! What a conversation remembers, and what it makes of each frame.
 
-use super::bounds::Bounds;
+use super::bounds::{self, Bounds};
 use super::budget::Budget;
 use super::calls::{self, Calls, Match, Meeting, Pending};
 use super::step::{Outcome, Pace, Seen, Step};
@@ -181,7 +181,7 @@ impl Talk {
         if read.is_err() {
             return turn.refuse(action, violation(self.version), Outcome::Refused);
         }
-        if treated.tally.crowded {
+        if treated.tally.crowded || bounds::is_crowded(frame.kind, action, treated.tally.sightings.len()) {
             return turn.refuse(action, too_often(self.version), Outcome::TooMany);
         }
         // The action is a word of the standard, and the id was looked at when it was decided whether it needs a code; unless this very frame
@@ -205,6 +205,7 @@ impl Talk {
             return turn.answer_here(action, call, outcome, &treated.tally);
         }
         treat::note(&mut self.memory, &treated.tally);
+        let sightings = std::mem::take(&mut treated.tally.sightings).into_all();
         let seen = Some(turn.seen(action, outcome, &treated.tally));
         let (mut facts, mut pins) = (Vec::new(), Vec::new());
         if treated.tally.vendor.is_some() {
@@ -217,7 +218,7 @@ impl Talk {
             pending.settles = true;
             let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
             facts = vec![Fact { action, message_id, payload: treated.frame.as_str()[treated.payload].to_owned() }];
-            let epoch = treated.tally.sightings.iter().find_map(|s| codes.epoch_of(&s.code));
+            let epoch = sightings.iter().find_map(|s| codes.epoch_of(&s.code));
             pins.extend(self.follow(&mut pending, event.as_deref(), transaction, epoch));
         }
         if frame.kind == Kind::Call {
@@ -225,7 +226,7 @@ impl Talk {
         }
         // Field by field: moving a whole step, or what it would have by default, costs as much as all of this.
         let send = SmallVec::from_buf([(from.other(), treated.frame)]);
-        Step { send, sightings: treated.tally.sightings, pins, facts, settles: false, pace: Pace::Go, seen }
+        Step { send, sightings, pins, facts, settles: false, pace: Pace::Go, seen }
     }
 
     /// Pins a transaction to the epoch it was begun in, and lets it go when it ends. Returns the pin to be remembered, if it is a new one.

@@ -1,5 +1,6 @@
 //! The single pass: walks the payload with the plan in hand, copies what is kept and splices what is treated. (hot)
 
+mod entries;
 mod identifiers;
 mod readings;
 mod settings;
@@ -12,6 +13,7 @@ use crate::ocpp::Side;
 use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Role, Special, Text, VariableRule};
 use Verdict::{Kept, Withheld};
+use entries::Entry;
 use readings::Reading;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -89,6 +91,8 @@ struct Rewriter<'a, 'c> {
     reading: Reading,
     /// The meter series the payload belongs to and whether the event itself bounds a transaction; found at the first reading.
     series: Option<(u64, bool)>,
+    /// Of the list of cards at hand, the entry.
+    entry: Entry,
 }
 
 impl<'a, 'c> Rewriter<'a, 'c> {
@@ -110,6 +114,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             time: (0, None),
             reading: Reading::default(),
             series: None,
+            entry: Entry::default(),
         }
     }
 
@@ -157,6 +162,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.tally.exempt.truncate(mark.exempt);
         self.tally.notes.truncate(mark.notes);
         self.tally.replaced = mark.replaced;
+    }
+
+    /// Where in `out` the place `at` of the source stands, or will when it is copied. What is before it must not be cut any more.
+    #[inline]
+    fn place(&self, at: usize) -> usize {
+        self.out.len() + at - self.copied
     }
 
     #[inline]
@@ -243,6 +254,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.cursor.enter()?;
         let inside = self.cursor.at();
         let (mut kept, mut dropped, mut end) = (0, 0, inside);
+        let mut entries = Vec::new();
         if !self.cursor.take(b']') {
             loop {
                 self.cursor.count()?;
@@ -254,9 +266,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
                     if kept == 0 && dropped > 0 {
                         self.cut(inside..gap);
                     }
+                    let from = self.place(gap);
                     let verdict = self.value(item)?;
                     if verdict == Withheld {
                         self.return_to(&before);
+                    } else if special == Special::Entry {
+                        entries.push(self.entered(from));
                     }
                     verdict
                 };
@@ -284,6 +299,9 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         }
         if dropped > 0 && kept == 0 {
             self.cut(inside..self.cursor.at() - 1);
+        }
+        if entries.len() > 1 {
+            self.merge(&entries);
         }
         Ok(Kept)
     }
@@ -383,8 +401,12 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn field(&mut self, field: &'a Field, before: &Mark, gap: Option<Range<usize>>) -> Result<Verdict, Unreadable> {
         self.cursor.space();
         let start = self.cursor.at();
+        let from = self.place(start);
         let mut verdict = self.value(field.node)?;
         let span = start..self.cursor.at();
+        if field.role == Role::Card {
+            self.name_card(from, &span);
+        }
         if verdict == Kept && span.len() >= LONG_NUMBER && self.up() && self.is_card_in_decimal(field, &span) {
             self.tally.withheld += 1;
             verdict = Withheld;

@@ -71,20 +71,93 @@ fn limit_depth_and_elements() {
 #[test]
 fn limit_identifiers_of_a_frame() {
     // One of the token itself.
-    let event = |more: usize| {
-        let additional: Vec<String> = (0..more).map(|n| format!(r#"{{"additionalIdToken":"04A2B3C4{n:06X}","type":"x"}}"#)).collect();
+    let authorize = |more: std::ops::Range<usize>| {
+        let additional: Vec<String> = more.map(|n| format!(r#"{{"additionalIdToken":"04A2B3C4{n:06X}","type":"x"}}"#)).collect();
         format!(
-            r#"[2,"1","Authorize",{{"idToken":{{"idToken":"04A2B3C4D5E6F7","type":"ISO14443","additionalInfo":[{}]}}}}]"#,
+            r#"[2,"1","Authorize",{{"idToken":{{"idToken":"04A2B3C4000000","type":"ISO14443","additionalInfo":[{}]}}}}]"#,
             additional.join(",")
         )
     };
     let mut lock = Lock::new(Version::V201);
-    let (sent, step) = lock.pass(Side::Station, event(63).as_bytes());
+    let (sent, step) = lock.pass(Side::Station, authorize(1..64).as_bytes());
     assert_eq!((sent[0].0, step.sightings.len()), (Side::Csms, 64));
     let mut lock = Lock::new(Version::V201);
-    let (sent, step) = lock.pass(Side::Station, event(64).as_bytes());
+    let (sent, step) = lock.pass(Side::Station, authorize(1..65).as_bytes());
     assert_eq!(sent, [(Side::Station, r#"[4,"1","OccurrenceConstraintViolation","too many at a time",{}]"#.to_owned())]);
     assert!(step.sightings.is_empty());
+    // Where the standard bounds no list, there may be more.
+    let certificates = |n: usize| {
+        let chains: Vec<String> = (0..n)
+            .map(|n| {
+                format!(
+                    r#"{{"certificateType":"V2GCertificateChain","certificateHashData":{{"hashAlgorithm":"SHA256","issuerNameHash":"{0}","issuerKeyHash":"{0}","serialNumber":"5F{n:08X}"}}}}"#,
+                    "8F".repeat(32)
+                )
+            })
+            .collect();
+        format!(r#"[3,"g",{{"status":"Accepted","certificateHashDataChain":[{}]}}]"#, chains.join(","))
+    };
+    for (n, crosses) in [(65, true), (1024, true), (1025, false), (3000, false)] {
+        let mut lock = Lock::new(Version::V201);
+        lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{}]"#);
+        let (sent, step) = lock.pass(Side::Station, certificates(n).as_bytes());
+        assert_eq!(step.sightings.len(), if crosses { n } else { 0 });
+        assert_eq!(sent[0].0, Side::Csms);
+        assert_eq!(sent[0].1 == r#"[4,"g","InternalError","the answer was withheld",{}]"#, !crosses);
+        assert_eq!(step.seen.unwrap().outcome, if crosses { Outcome::Treated } else { Outcome::TooMany });
+    }
+    let mut lock = Lock::new(Version::V21);
+    lock.csms_sends(r#"[2,"g","GetTariffs",{"evseId":1}]"#);
+    let drivers: Vec<String> = (0..500).map(|n| format!("\"04A2B3C4{n:06X}\"")).collect();
+    let tariffs = format!(
+        r#"[3,"g",{{"status":"Accepted","tariffAssignments":[{{"tariffId":"T1","tariffKind":"DriverTariff","idTokens":[{}]}}]}}]"#,
+        drivers.join(",")
+    );
+    assert_eq!(lock.pass(Side::Station, tariffs.as_bytes()).1.sightings.len(), 500);
+}
+
+/// A station that reports events of one transaction names it in each of them.
+#[test]
+fn limit_identifiers_of_a_frame_counts_each_of_them_once() {
+    let events = |transactions: usize, each: usize| {
+        let events: Vec<String> = (0..transactions * each)
+            .map(|n| {
+                let transaction = n % transactions;
+                format!(
+                    r#"{{"eventId":{n},"timestamp":"2026-11-24T10:00:00Z","trigger":"Alerting","actualValue":"1","transactionId":"tx-04A2B3C4{transaction:06X}","component":{{"name":"EVSE"}},"eventNotificationType":"HardWiredNotification","variable":{{"name":"Problem"}}}}"#
+                )
+            })
+            .collect();
+        format!(r#"[2,"1","NotifyEvent",{{"generatedAt":"2026-11-24T10:00:00Z","seqNo":0,"eventData":[{}]}}]"#, events.join(","))
+    };
+    for (transactions, each, crosses) in [(1, 65, true), (1, 3000, true), (65, 40, true), (1024, 3, true), (1025, 1, false)] {
+        for version in [Version::V201, Version::V21] {
+            let mut lock = Lock::new(version);
+            let (sent, step) = lock.pass(Side::Station, events(transactions, each).as_bytes());
+            if crosses {
+                assert_eq!((sent[0].0, step.sightings.len()), (Side::Csms, transactions));
+                assert!(sent[0].1.matches(step.sightings[0].code.as_str()).count() == each);
+                assert!(!sent[0].1.contains("04A2B3C4"));
+            } else {
+                let refused = r#"[4,"1","OccurrenceConstraintViolation","too many at a time",{}]"#.to_owned();
+                assert_eq!((sent, step.sightings.len()), (vec![(Side::Station, refused)], 0));
+            }
+        }
+    }
+    // One card in many spellings is one.
+    let spelt: Vec<String> = (0..100)
+        .map(|n| {
+            let card: String =
+                "04a2b3c4d5e6f7".char_indices().map(|(at, c)| if n >> (at % 7) & 1 == 1 { c.to_ascii_uppercase() } else { c }).collect();
+            format!(r#"{{"additionalIdToken":"{card}","type":"x"}}"#)
+        })
+        .collect();
+    let authorize = format!(
+        r#"[2,"1","Authorize",{{"idToken":{{"idToken":"04:A2:B3:C4:D5:E6:F7","type":"ISO14443","additionalInfo":[{}]}}}}]"#,
+        spelt.join(",")
+    );
+    let (sent, step) = Lock::new(Version::V201).pass(Side::Station, authorize.as_bytes());
+    assert_eq!((sent[0].0, step.sightings.len()), (Side::Csms, 1));
 }
 
 /// Small enough that a test crosses it.

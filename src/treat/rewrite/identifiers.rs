@@ -13,10 +13,6 @@ use std::ops::Range;
 /// Identifiers that one frame can make active: a remote start names two, a local list thousands.
 const MAX_ACTIVE_PER_FRAME: u32 = 4;
 
-/// Identifiers and references that one frame may bring up: each is recorded before it leaves. No message of the standard has as many; a token
-/// with a group and a dozen additional ones is far below.
-pub(crate) const MAX_SIGHTINGS: usize = 64;
-
 /// The longest identifier or reference, in characters: no version of the standard has a longer one (OCPP 2.1, `idToken` and `filename`). A
 /// longer one does not cross, for it would be kept in the vault and watched in a dozen encodings.
 const MAX_IDENTIFIER: usize = 255;
@@ -52,25 +48,24 @@ impl Rewriter<'_, '_> {
         if known.is_some() {
             return Kept;
         }
-        if is_too_long(content) || self.is_crowded() {
+        if is_too_long(content) || self.tally.crowded {
             return Withheld;
         }
         let identifier = Identifier::from_wire(content, Declared::Reference);
-        self.put_code(span, identifier, None);
-        Kept
+        self.put_code(span, identifier, None)
     }
 
     /// An identifier of a driver, card, contract or group: pseudonymised on its way up, restored on its way down into a field of `max` characters.
     pub(super) fn token(&mut self, span: Range<usize>, content: &str, max: u32) -> Verdict {
         let how = Coded { declared: self.declared, epoch: self.context.epoch, generation: self.context.codes.generation() };
-        if self.up() && self.is_crowded() {
+        // The session refuses the frame: nothing more of it is worth the work.
+        if self.tally.crowded {
             return Withheld;
         }
         if self.up()
             && let Some(sighting) = self.memory.watch.coded(content, how)
         {
-            self.splice(span, sighting);
-            return Kept;
+            return self.splice(span, sighting);
         }
         if content.trim().is_empty() {
             return Kept;
@@ -84,11 +79,11 @@ impl Rewriter<'_, '_> {
             return Kept;
         }
         if self.up() {
-            if known.is_none() {
-                let identifier = Identifier::from_wire(content, self.declared);
-                self.put_code(span, identifier, Some(how));
+            if known.is_some() {
+                return Kept;
             }
-            return Kept;
+            let identifier = Identifier::from_wire(content, self.declared);
+            return self.put_code(span, identifier, Some(how));
         }
         let original = known.and_then(|code| {
             let here = self.memory.watch.spelling(&code).map(|(spelling, own)| (spelling.clone(), own));
@@ -118,12 +113,6 @@ impl Rewriter<'_, '_> {
         Kept
     }
 
-    /// Whether the frame has brought as many identifiers as it may; the session refuses it then.
-    fn is_crowded(&mut self) -> bool {
-        self.tally.crowded |= self.tally.sightings.len() >= MAX_SIGHTINGS;
-        self.tally.crowded
-    }
-
     /// The same card or contract without separators, where another station spelt it with some.
     fn shorter(&self, code: &Pseudonym, original: &str) -> Option<Sensitive<String>> {
         let canonical = Identifier::from_wire(original, Declared::Undeclared).canonical;
@@ -138,20 +127,26 @@ impl Rewriter<'_, '_> {
     }
 
     /// Replaces an identifier by its code. `watch`: it is one of a driver, and how its code is made; then it is watched from now on.
-    fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: Option<Coded>) {
+    fn put_code(&mut self, span: Range<usize>, identifier: Identifier, watch: Option<Coded>) -> Verdict {
         let code = self.context.codes.code(&identifier, self.context.epoch);
         // A long list of tokens must not push out the cards that are active.
         if watch.is_some() && self.tally.replaced < MAX_ACTIVE_PER_FRAME {
             self.memory.watch.add(code, &identifier, watch);
         }
-        self.splice(span, Sighting { code, identifier });
+        self.splice(span, Sighting { code, identifier })
     }
 
-    fn splice(&mut self, span: Range<usize>, sighting: Sighting) {
+    /// Puts the code in the place of what it stands for, unless the frame brings up more than it may.
+    fn splice(&mut self, span: Range<usize>, sighting: Sighting) -> Verdict {
+        let code = sighting.code;
+        if !self.tally.sightings.add(sighting) {
+            self.tally.crowded = true;
+            return Withheld;
+        }
         // A code is letters and digits.
-        self.replace(span, |out| out.extend(["\"", sighting.code.as_str(), "\""]));
+        self.replace(span, |out| out.extend(["\"", code.as_str(), "\""]));
         self.tally.replaced += 1;
-        self.tally.sightings.push(sighting);
+        Kept
     }
 }
 

@@ -1,7 +1,6 @@
 //! One string: kept, scrubbed, coded or withheld, by what the plan says it is.
 
 use super::Rewriter;
-use super::identifiers::MAX_SIGHTINGS;
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
 use crate::policy::Text;
 use crate::treat::Verdict::{self, Kept, Withheld};
@@ -102,7 +101,7 @@ impl Rewriter<'_, '_> {
         let copied = inner.copied;
         self.tally.foreign += tally.foreign;
         self.tally.forbidden += tally.forbidden;
-        self.tally.crowded |= tally.crowded || self.tally.sightings.len() + tally.sightings.len() > MAX_SIGHTINGS;
+        self.tally.crowded |= tally.crowded;
         self.tally.withheld += tally.withheld;
         if verdict != Ok(Kept) || !finished {
             return Withheld;
@@ -118,7 +117,9 @@ impl Rewriter<'_, '_> {
             return Withheld;
         }
         self.tally.replaced += tally.replaced;
-        self.tally.sightings.extend(tally.sightings);
+        for sighting in tally.sightings.into_all() {
+            self.tally.crowded |= !self.tally.sightings.add(sighting);
+        }
         self.tally.notes.extend(tally.notes);
         self.flush(span.start);
         let from = self.out.len();
