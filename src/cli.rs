@@ -17,20 +17,28 @@ use crate::config::{Config, Flags, Looked};
 use crate::custody::{Custody, EpochState, OpenError, Opening, Role};
 use crate::gateway::Crew;
 use crate::identity::Epoch;
+use crate::log::Queue;
 use crate::policy::explain::{Layout, explain};
 use crate::pseudonym::Alphabet;
 use crate::serve::{Ready, Serving, StartError};
 use crate::store::DATABASE;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code: something failed while running.
 pub const FAILED: u8 = 1;
 /// Exit code: the configuration is wrong (`EX_CONFIG` of sysexits.h).
 pub const WRONG_CONFIG: u8 = 78;
+/// Once all connections have ended: how long files that are still being read may take, and after them the reader of the log.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// An EV charging privacy gateway: an OCPP proxy that forwards codes instead of card numbers.
 #[derive(Parser)]
@@ -296,96 +304,140 @@ fn check(options: Options) -> Result<(), ExitCode> {
     Ok(())
 }
 
-fn log(config: &Config) {
+/// Sets up the log. To be ended when nothing more is to be said.
+fn log(config: &Config) -> Result<Arc<Queue>, ExitCode> {
+    // A descriptor of its own: whoever else prints does not wait for what is being written to it.
+    let lines = match std::io::stdout().as_fd().try_clone_to_owned() {
+        Ok(own) => Queue::start(File::from(own)),
+        Err(_) => Queue::start(std::io::stdout()),
+    }
+    .map_err(no_threads)?;
     // A line that cannot be written is lost. To say so on stderr, which may be on the same full disk, would panic.
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_target(false).log_internal_errors(false);
+    let log = tracing_subscriber::fmt()
+        .with_writer(Arc::clone(&lines))
+        .with_max_level(config.log_level)
+        .with_target(false)
+        .log_internal_errors(false);
     // Failing means that a log is set up already.
     let _ = if config.log_json { log.json().flatten_event(true).try_init() } else { log.try_init() };
+    Ok(lines)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|_| {
-        error("the operating system gives no threads");
-        ExitCode::from(FAILED)
-    })
+fn no_threads(_: std::io::Error) -> ExitCode {
+    error("the operating system gives no threads");
+    ExitCode::from(FAILED)
+}
+
+fn runtime() -> Result<Runtime, ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(no_threads)
 }
 
 fn serve(flags: Flags) -> Result<(), ExitCode> {
     let config = &configured(&flags).map_err(|mistakes| told(&mistakes))?;
-    log(config);
+    let lines = log(config)?;
     for variable in strange_variables() {
         tracing::warn!(variable, "is set in the environment, but there is no such key: it is ignored");
     }
-    runtime()?.block_on(async {
-        // First of all, or one that asks for a reload as soon as the gateway is ready would end it.
-        let signals = Signals::listen();
-        // Without a crew of its own it goes on as well.
-        let crew = Crew::of_all_cores()
-            .inspect_err(|reason| tracing::warn!(reason = %reason.kind(), "connections share the threads of everything else"))
-            .ok();
-        let serving = Serving::start_with(config, crew).await.map_err(|failure| match failure {
-            StartError::Config(mistakes) => told(&mistakes),
-            StartError::Open(why) => cannot_open(&why),
-            other => {
-                error(&other.to_string());
-                ExitCode::from(FAILED)
-            }
-        })?;
-        signals.obey(&serving, flags).await;
-        tracing::info!("stopping");
-        tokio::select! {
-            () = serving.stop() => tracing::info!("stopped"),
-            // What was acknowledged is on the disk already.
-            () = stop_signal() => tracing::warn!("asked to stop twice: stopped at once"),
+    let (result, linger) = match runtime() {
+        Err(code) => (Err(code), LINGER),
+        Ok(runtime) => {
+            let (result, linger) = runtime.block_on(run(config, flags));
+            // A file that hangs holds the thread that reads it, maybe for ever. What was acknowledged is on the disk already.
+            runtime.shutdown_timeout(linger);
+            (result, linger)
         }
-        Ok(())
-    })
+    };
+    lines.end(linger);
+    result
 }
 
-/// The signals that the process lives by.
+/// Runs the gateway until it is asked to stop. Also says how long what is left behind may take.
+async fn run(config: &Config, flags: Flags) -> (Result<(), ExitCode>, Duration) {
+    // First of all, or one that asks for a reload as soon as the gateway is ready would end it.
+    let mut signals = Signals::listen();
+    // Without a crew of its own it goes on as well.
+    let crew = Crew::of_all_cores()
+        .inspect_err(|reason| tracing::warn!(reason = %reason.kind(), "connections share the threads of everything else"))
+        .ok();
+    let serving = match Serving::start_with(config, crew).await {
+        Ok(serving) => serving,
+        Err(StartError::Config(mistakes)) => return (Err(told(&mistakes)), LINGER),
+        Err(StartError::Open(why)) => return (Err(cannot_open(&why)), LINGER),
+        Err(other) => {
+            error(&other.to_string());
+            return (Err(ExitCode::from(FAILED)), LINGER);
+        }
+    };
+    let result = tokio::select! {
+        () = signals.obey(&serving, flags) => Ok(()),
+        // Whoever looks after the process starts it again.
+        () = serving.broke() => Err(ExitCode::from(FAILED)),
+    };
+    tracing::info!("stopping");
+    let linger = tokio::select! {
+        () = serving.stop() => {
+            tracing::info!("stopped");
+            LINGER
+        }
+        // What was acknowledged is on the disk already.
+        () = signals.stop() => {
+            tracing::warn!("asked to stop twice: stopped at once");
+            LINGER / 10
+        }
+    };
+    (result, linger)
+}
+
+/// The signals that the process lives by. One that comes while nobody waits for it is not lost.
 struct Signals {
     terminate: Option<Signal>,
+    interrupt: Option<Signal>,
     hang_up: Option<Signal>,
 }
 
 impl Signals {
-    /// Listens from now on. Until then SIGHUP ends the process.
+    /// Listens from now on. Until then each of them ends the process.
     fn listen() -> Self {
-        Self { terminate: signal(SignalKind::terminate()).ok(), hang_up: signal(SignalKind::hangup()).ok() }
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(|kind| signal(kind).ok());
+        Self { terminate, interrupt, hang_up }
     }
 
-    /// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop (SIGTERM,
-    /// SIGINT).
-    async fn obey(mut self, serving: &Serving, flags: Flags) {
+    /// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop, also in the
+    /// middle of that: a file may hang.
+    async fn obey(&mut self, serving: &Serving, flags: Flags) {
         loop {
             tokio::select! {
-                Some(()) = next(&mut self.terminate) => return,
-                _ = tokio::signal::ctrl_c() => return,
-                Some(()) = next(&mut self.hang_up) => {
-                    tracing::info!("reading the configuration and its files again");
-                    let flags = flags.clone();
-                    serving.adopt(move || configured(&flags)).await;
-                }
+                () = next(&mut self.terminate) => return,
+                () = next(&mut self.interrupt) => return,
+                () = next(&mut self.hang_up) => {}
             }
+            tracing::info!("reading the configuration and its files again");
+            let flags = flags.clone();
+            tokio::select! {
+                () = self.stop() => return,
+                _ = serving.adopt(move || configured(&flags)) => {}
+            }
+        }
+    }
+
+    /// Returns when the process is asked to stop (SIGTERM, SIGINT).
+    async fn stop(&mut self) {
+        tokio::select! {
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.interrupt) => {}
         }
     }
 }
 
-/// Returns when the process is asked to stop (SIGTERM, SIGINT).
-async fn stop_signal() {
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    tokio::select! {
-        Some(()) = next(&mut terminate) => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// Returns at the next signal of a kind; never, if the system does not give any.
+async fn next(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
     }
-}
-
-/// The next signal of a kind; never, if the system does not give any.
-async fn next(signal: &mut Option<Signal>) -> Option<()> {
-    match signal {
-        Some(signal) => signal.recv().await,
-        None => std::future::pending().await,
-    }
+    std::future::pending::<()>().await;
 }
 
 /// Says why a data directory cannot be opened.

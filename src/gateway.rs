@@ -183,6 +183,11 @@ pub struct Gateway {
     crew: Option<Crew>,
 }
 
+/// Letting stations in broke off, which is a mistake of this program's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("letting stations in broke off")]
+pub struct Broken;
+
 /// A listener on the thread that accepts from it.
 pub struct Door {
     listener: TcpListener,
@@ -255,21 +260,30 @@ impl Gateway {
 
     /// Accepts stations until `stop` is done, then ends all connections with 1001, one after the other, and returns when they are gone or
     /// the drain limit has passed. Several doors may be served at a time.
-    pub async fn serve(self: &Arc<Self>, door: Door, stop: impl Future<Output = ()> + Send + 'static) {
+    ///
+    /// # Errors
+    /// [`Broken`]: accepting broke off. The gateway has said that it is stopping and has ended all connections, as at a stop.
+    pub async fn serve(self: &Arc<Self>, door: Door, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Broken> {
         if let Some(most) = self.admission.cut_by_descriptors() {
             tracing::warn!(
                 connections = most,
                 "the limit of open files allows fewer connections than stations.max_connections: raise it (LimitNOFILE=, ulimit -n)"
             );
         }
-        match self.crew.as_ref().zip(door.hand) {
-            None => self.accept(door, stop).await,
-            Some((crew, hand)) => {
-                let gateway = Arc::clone(self);
-                let _ = crew.hand(hand).spawn(async move { gateway.accept(door, stop).await }).await;
-            }
+        let (gateway, hand) = (Arc::clone(self), self.crew.as_ref().zip(door.hand).map(|(crew, hand)| crew.hand(hand)));
+        let accepting = async move { gateway.accept(door, stop).await };
+        let accepting = match hand {
+            None => tokio::spawn(accepting),
+            Some(hand) => hand.spawn(accepting),
+        };
+        let accepted = accepting.await.map_err(|_| Broken);
+        if accepted.is_err() {
+            // The port is shut, so nobody is to send stations here.
+            self.drain.send_replace(true);
+            tracing::error!("letting stations in broke off: the gateway cannot go on");
         }
         self.part().await;
+        accepted
     }
 
     /// Accepts stations until `stop` is done.

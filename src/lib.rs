@@ -34,7 +34,7 @@
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one),
 //! [`reload`] (files that are read again), [`tls`], [`gateway`], [`billing`] (facts to CDRs), [`publication`] (sessions to signed releases
 //! of statistics), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
-//! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
+//! [`log`] (its lines, which nobody waits for), [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
 //! cargo features of their names, `demo`: a small world to run it in, `attack`: a black-box harness that knows nothing of the rest, and
 //! `fuzz`: what must hold for any bytes.
 #![warn(clippy::unwrap_used)]
@@ -59,6 +59,7 @@ pub mod gateway;
 pub mod identity;
 pub mod journal;
 pub mod keys;
+pub mod log;
 pub mod metrics;
 pub mod ocpi;
 pub mod ocpp;

@@ -6,9 +6,11 @@ use crate::gateway::Ending;
 use crate::ocpp::{Side, Version};
 use crate::session::{Outcome, Seen};
 use crate::store::CdrState;
-use metrics::{Gauge, counter, gauge};
+use metrics::{Gauge, counter, describe_counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
+
+const LOG_LINES_LOST: &str = "sluis_log_lines_lost_total";
 
 /// The counters of this process.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ impl Metrics {
         gauge!("sluis_observing").set(f64::from(u8::from(observes)));
         gauge!("sluis_plaintext").set(f64::from(u8::from(plaintext)));
         counter!("sluis_incidents_total").absolute(0);
+        describe_counter!(LOG_LINES_LOST, "Lines missing in the log: whoever reads it was too slow, or could not be written to");
+        counter!(LOG_LINES_LOST).absolute(0);
     }
 
     /// Says it again when the policy is another one.
@@ -154,6 +158,11 @@ impl Metrics {
         gauge!("sluis_journal_rows").set(journal_rows as f64);
         gauge!("sluis_store_trouble").set(f64::from(u8::from(in_trouble)));
     }
+}
+
+/// Lines of the log could not be written.
+pub(crate) fn log_lines_lost(lines: u64) {
+    counter!(LOG_LINES_LOST).increment(lines);
 }
 
 /// Counts a connection for as long as it lives.

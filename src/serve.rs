@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// How often the store is looked at: keys rotated by another process, counts, old facts.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ const BACKLOG: u32 = 4096;
 const LOOK: Duration = Duration::from_secs(10);
 /// How often periods of statistics are looked at that may be due.
 const PUBLISH: Duration = Duration::from_secs(600);
+/// How long a stop waits for what does not end by itself.
+const WIND_UP: Duration = Duration::from_millis(500);
 /// Rows purged at a time, so that a purge never holds the store for long.
 const PURGE: usize = 1000;
 /// How often an hour so many are purged at most: 10 million facts, which is more than the largest operator stores in an hour.
@@ -84,6 +87,7 @@ pub struct Serving {
     /// What is in force: what was started with, and what was adopted since.
     running: Mutex<Config>,
     stop: watch::Sender<bool>,
+    breaks: watch::Receiver<bool>,
     serving: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
@@ -203,13 +207,16 @@ impl Serving {
         let publishing = publication.map(|publication| tokio::spawn(publish(publication, gateway.metrics.clone())));
         let billing = billing.map(|billing| tokio::spawn(billing.run()));
         let (stop, stopped) = watch::channel(false);
+        let (broken, breaks) = watch::channel(false);
         let doors = doors.into_iter().map(|door| {
-            let (gateway, mut stopped) = (Arc::clone(&gateway), stopped.clone());
+            let (gateway, mut stopped, broken) = (Arc::clone(&gateway), stopped.clone(), broken.clone());
             async move {
                 let stop = async move {
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 };
-                gateway.serve(door, stop).await;
+                if gateway.serve(door, stop).await.is_err() {
+                    broken.send_replace(true);
+                }
             }
         });
         let doors = futures_util::future::join_all(doors);
@@ -226,6 +233,7 @@ impl Serving {
             reloads,
             running: Mutex::new(config.clone()),
             stop,
+            breaks,
             serving,
             others,
         })
@@ -235,6 +243,14 @@ impl Serving {
     /// is told in the log, and what was read before stays; connections stay in any case.
     pub async fn reload(&self) {
         refresh(&self.reloads, &self.gateway.metrics, true).await;
+    }
+
+    /// Returns if a door broke. The gateway cannot go on then, also not with the other door, and is to be stopped.
+    pub async fn broke(&self) {
+        if self.breaks.clone().wait_for(|broken| *broken).await.is_err() {
+            // All doors were shut as they should be.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Closes all connections and returns when they are gone, or the drain limit has passed.
@@ -252,11 +268,12 @@ impl Serving {
                 let _ = serving.await;
             }
         };
-        let _ = tokio::join!(&mut self.serving, delivered, answered);
-        for other in self.others {
+        // Each keeps to the limit by itself, save for an OCPI party that never ends its request.
+        let _ = timeout(limit + WIND_UP, async { tokio::join!(&mut self.serving, delivered, answered) }).await;
+        for other in &self.others {
             other.abort();
-            let _ = other.await;
         }
+        let _ = timeout(WIND_UP, futures_util::future::join_all(self.others)).await;
     }
 }
 

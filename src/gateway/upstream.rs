@@ -15,15 +15,22 @@ use addresses::Addresses;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 pub(super) use dialler::Dialler;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 /// The most bytes that the central system's answer may have; a redirection or an error page of more is nonsense like any other.
 const MAX_ANSWER: usize = 16 * 1024;
+
+/// How long an address may think before the next one is tried beside it: what RFC 8305 recommends.
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// Where stations' connections go on to.
 #[derive(Clone)]
@@ -162,10 +169,17 @@ impl Upstream {
         request
     }
 
-    /// Connects to one of the addresses and shakes hands.
-    async fn connect(&self, addresses: &Addresses, call: &Call<'_>) -> Result<Dialled, NoUpstream> {
+    /// Connects to one of the addresses and shakes hands. If there was a choice of addresses, `chosen` says which it was.
+    async fn connect(&self, addresses: &Addresses, call: &Call<'_>, chosen: &OnceLock<SocketAddr>) -> Result<Dialled, NoUpstream> {
         let places = addresses.of(&self.host, self.port).await.ok_or(NoUpstream::Unresolved)?;
-        let tcp = TcpStream::connect(places.as_slice()).await.map_err(|_| NoUpstream::Unreachable)?;
+        let tcp = match places.as_slice() {
+            [only] => TcpStream::connect(only).await.map_err(|_| NoUpstream::Unreachable)?,
+            several => {
+                let (tcp, place) = race(several).await.ok_or(NoUpstream::Unreachable)?;
+                let _ = chosen.set(place);
+                tcp
+            }
+        };
         // Frames are written whole; waiting for more would only add latency.
         let _ = tcp.set_nodelay(true);
         let mut socket = match &self.tls {
@@ -183,6 +197,26 @@ impl Upstream {
         let rest = answer.split_off(end);
         let version = read_answer(&answer, &key, if self.offers_versions { call.offer } else { &[] })?;
         Ok(Dialled { socket, version, rest })
+    }
+}
+
+/// Connects to the first of several addresses that answers (RFC 8305, section 5): each next one is tried when one has failed, or has not answered
+/// within [`STAGGER`]. The addresses are few ([`Addresses`]), and with them the sockets that a dial may hold at a time.
+async fn race(places: &[SocketAddr]) -> Option<(TcpStream, SocketAddr)> {
+    let (mut left, mut trying) = (places.iter().copied(), FuturesUnordered::new());
+    loop {
+        if let Some(place) = left.next() {
+            trying.push(async move { TcpStream::connect(place).await.map(|tcp| (tcp, place)) });
+        }
+        tokio::select! {
+            Some(tried) = trying.next() => {
+                if let Ok(connected) = tried {
+                    return Some(connected);
+                }
+            }
+            () = sleep(STAGGER), if left.len() > 0 => {}
+            else => return None,
+        }
     }
 }
 

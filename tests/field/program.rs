@@ -1,8 +1,14 @@
 //! The program itself: signals, and a machine that gives it few file descriptors.
 
 use crate::wire::*;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sluis::gateway::credentials::PasswordHash;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,13 +34,34 @@ fn free_port() -> SocketAddr {
 impl Program {
     /// Starts it from a shell that has said `before`.
     async fn start(before: &str, upstream: SocketAddr) -> Self {
-        let (door, admin, dir) = (free_port(), free_port(), tempfile::tempdir().unwrap());
-        let command =
-            format!("{before}; exec \"$0\" serve --listen {door} --admin {admin} --upstream ws://{upstream}/csms --data-dir \"$1\"");
+        let dir = tempfile::tempdir().unwrap();
+        let log = File::create(dir.path().join("log")).unwrap();
+        Self::start_in(dir, before, upstream, log.into()).await
+    }
+
+    /// Starts it with a file of passwords for CS-1.
+    async fn with_passwords(upstream: SocketAddr) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let passwords = dir.path().join("passwords");
+        std::fs::write(&passwords, format!("station,hash\nCS-1,{}\n", PasswordHash::make(PASSWORD, 1000).unwrap())).unwrap();
+        std::fs::set_permissions(&passwords, Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(dir.path().join("sluis.toml"), format!("[stations]\npasswords_file = {passwords:?}\n")).unwrap();
+        let log = File::create(dir.path().join("log")).unwrap();
+        Self::start_in(dir, ":", upstream, log.into()).await
+    }
+
+    /// Starts it with a directory of its own, where a configuration may lie, and with its log going to `log`.
+    async fn start_in(dir: tempfile::TempDir, before: &str, upstream: SocketAddr, log: Stdio) -> Self {
+        let (door, admin) = (free_port(), free_port());
+        let (config, data) = (dir.path().join("sluis.toml"), dir.path().join("data"));
+        OpenOptions::new().append(true).create(true).open(&config).unwrap();
+        let command = format!(
+            "{before}; exec \"$0\" serve --config \"$1\" --listen {door} --admin {admin} --upstream ws://{upstream}/csms --data-dir \"$2\""
+        );
         let child = Command::new("sh")
             .args(["-c", &command, env!("CARGO_BIN_EXE_sluis")])
-            .arg(dir.path().join("data"))
-            .stdout(std::fs::File::create(dir.path().join("log")).unwrap())
+            .args([config, data])
+            .stdout(log)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -58,7 +85,30 @@ impl Program {
     }
 
     fn terminate(&self) {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    fn passwords(&self) -> PathBuf {
+        self.dir.path().join("passwords")
+    }
+
+    /// Puts a pipe in place of the passwords. Whoever reads it waits for as long as what is returned is kept.
+    fn hang_passwords(&self) -> File {
+        let pipe = self.dir.path().join("pipe");
+        assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+        let held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        std::fs::rename(pipe, self.passwords()).unwrap();
+        held
+    }
+
+    /// Whether it has a file open.
+    fn has_open(&self, file: &Path) -> bool {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        open.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == file))
     }
 
     async fn ends(&mut self, patience: Duration) -> bool {
@@ -77,6 +127,9 @@ impl Program {
     }
 }
 
+const PASSWORD: &[u8] = b"a password that is long enough";
+/// What a stop may take here, with a margin for a busy machine: nobody is connected who would have to be waited for.
+const SOON: Duration = Duration::from_secs(8);
 const START: &str =
     r#"[2,"t","StartTransaction",{"connectorId":1,"idTag":"04A2B3C4D5E6F7","meterStart":0,"timestamp":"2026-11-24T10:00:00Z"}]"#;
 
@@ -151,11 +204,10 @@ async fn who_was_not_heard_because_the_process_was_frozen_stays() {
     for station in &stations {
         station.works().await;
     }
-    let signal = |name: &str| assert!(Command::new("kill").arg(name).arg(program.child.id().to_string()).status().unwrap().success());
-    signal("-STOP");
+    program.signal("-STOP");
     // Longer than anybody may be silent (2.6 s). It is the time itself that matters.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    signal("-CONT");
+    program.signal("-CONT");
     for station in &stations {
         station.works().await;
     }
@@ -165,4 +217,79 @@ async fn who_was_not_heard_because_the_process_was_frozen_stays() {
         station.works().await;
         assert!(station.closed().is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_the_log_that_stalls_delays_no_station_and_no_stop() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let mut program = Program::start_in(tempfile::tempdir().unwrap(), ":", csms.address, Stdio::piped()).await;
+    let standing = program.station("CS-standing").await.talk().await;
+    // Two lines each: several times what the pipe holds.
+    for n in 0..600 {
+        let station = program.station(&format!("CS-{n}")).await;
+        assert_eq!(station.head.status(), 101, "station {n}");
+    }
+    standing.works().await;
+    assert_eq!(program.page("/readyz").0, 200);
+    assert!(program.page("/metrics").1.contains("\nsluis_log_lines_lost_total 0\n"), "so few lines wait, and none is lost");
+    program.terminate();
+    assert!(program.ends(SOON).await);
+    assert!(program.child.wait().unwrap().success());
+    let mut read = String::new();
+    program.child.stdout.take().unwrap().read_to_string(&mut read).unwrap();
+    assert!(read.contains("connection opened") && !read.contains("stopped"), "the pipe was full");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_logged_to_its_last_line() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let mut program = Program::start(":", csms.address).await;
+    program.terminate();
+    assert!(program.ends(SOON).await);
+    let log = std::fs::read_to_string(program.dir.path().join("log")).unwrap();
+    assert!(log.lines().last().is_some_and(|line| line.contains("\"stopped\"")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_hangs_during_a_reload_does_not_keep_the_program_from_stopping() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let mut program = Program::with_passwords(csms.address).await;
+    let _held = program.hang_passwords();
+    program.signal("-HUP");
+    until("it waits for the file", || program.has_open(&program.passwords())).await;
+    program.terminate();
+    assert!(program.ends(SOON).await);
+    assert!(program.child.wait().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_hangs_while_it_is_watched_does_not_keep_the_program_from_stopping() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let mut program = Program::with_passwords(csms.address).await;
+    let _held = program.hang_passwords();
+    until("it looks at the file, which has changed, and waits for it", || program.has_open(&program.passwords())).await;
+    program.terminate();
+    assert!(program.ends(SOON).await);
+    assert!(program.child.wait().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_hangs_does_not_keep_a_second_signal_from_ending_the_program_at_once() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let mut program = Program::with_passwords(csms.address).await;
+    let credentials = [b"CS-1:", PASSWORD].concat();
+    let authorization = format!("Authorization: Basic {}", STANDARD.encode(credentials));
+    let asks = request("/CS-1", &["Sec-WebSocket-Protocol: ocpp1.6", &authorization]);
+    // A call that is never answered keeps the stop waiting.
+    let station = Station::knock(program.door, &asks).await.talk().await;
+    station.send(START);
+    until("it is outstanding", || csms.texts().len() == 1).await;
+    let _held = program.hang_passwords();
+    program.signal("-HUP");
+    until("it waits for the file", || program.has_open(&program.passwords())).await;
+    program.terminate();
+    until("it is not ready", || program.page("/readyz").0 == 503).await;
+    assert!(station.closed().is_none() && !program.ends(Duration::from_millis(300)).await, "it waits for the answer");
+    program.terminate();
+    assert!(program.ends(Duration::from_secs(1)).await, "the second signal ends it");
 }

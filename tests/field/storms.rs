@@ -1,11 +1,13 @@
 //! 5. Storms of stations, a central system that is away, and stopping.
 
 use crate::wire::*;
+use sluis::gateway::Broken;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,4 +123,21 @@ async fn field_05_storm_or_not_a_stop_waits_for_what_is_outstanding() {
     assert!(begin.elapsed() >= Duration::from_secs(2));
     stopping.await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_door_that_breaks_is_seen_on_readyz_and_ends_what_stands() {
+    let world = World::open(&[]).await;
+    let station = world.talking("CS-1").await;
+    let gateway = Arc::clone(&world.gateway.gateway);
+    let door = gateway.door(TcpListener::bind("127.0.0.1:0").await.unwrap(), false).unwrap();
+    let broke = gateway.serve(door, async { panic!("a mistake in accepting, made for a test") }).await;
+    assert_eq!(broke, Err(Broken));
+    let mut page = TcpStream::connect(world.gateway.admin).await.unwrap();
+    page.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    page.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    until("the station is told to go elsewhere", || station.closed() == Some(1001)).await;
+    world.gateway.stop().await;
 }

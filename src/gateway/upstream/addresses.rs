@@ -2,6 +2,7 @@
 //! of queries, and a name server that is away for a while takes nobody's central system away.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::sync::Mutex;
@@ -19,15 +20,52 @@ const MOST: usize = 8;
 pub(super) struct Addresses {
     /// When they were asked for, and what was said.
     known: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    /// The one last heard from, or not, where there is a choice.
+    last: std::sync::Mutex<Option<Last>>,
+}
+
+/// What is known of the address that was used last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The central system answered there: the next station tries it first.
+    Answered(SocketAddr),
+    /// It can be connected to, but nobody answered: the next station tries the others first.
+    Silent(SocketAddr),
 }
 
 impl Addresses {
-    /// The addresses of a host; what was known before if nobody answers now. `None` if nothing ever was.
+    #[cfg(test)]
+    pub(super) fn knowing(places: Vec<SocketAddr>) -> Self {
+        Self { known: Mutex::new(Some((Instant::now(), places))), ..Self::default() }
+    }
+
+    /// The addresses of a host, in the order in which they are to be tried; what was known before if nobody answers now. `None` if nothing ever was.
     pub(super) async fn of(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Some(vec![SocketAddr::new(address, port)]);
         }
-        self.by(async { Some(lookup_host((host, port)).await.ok()?.take(MOST).collect()) }).await
+        let mut found = self.by(async { Some(lookup_host((host, port)).await.ok()?.take(MOST).collect()) }).await?;
+        self.put_in_order(&mut found);
+        Some(found)
+    }
+
+    /// An address that was connected to was of use, or not. One that is not does not speak against another that is.
+    pub(super) fn tried(&self, place: SocketAddr, answered: bool) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last {
+            _ if answered => *last = Some(Last::Answered(place)),
+            Some(Last::Answered(other)) if other != place => {}
+            _ => *last = Some(Last::Silent(place)),
+        }
+    }
+
+    fn put_in_order(&self, places: &mut [SocketAddr]) {
+        let at = |place| places.iter().position(|one| *one == place);
+        match *self.last.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Last::Answered(place)) => at(place).map(|at| places[..=at].rotate_right(1)),
+            Some(Last::Silent(place)) => at(place).map(|at| places[at..].rotate_left(1)),
+            None => None,
+        };
     }
 
     /// The same, with the question that is asked if what is known is not fresh.
@@ -72,5 +110,28 @@ mod tests {
         assert_eq!(addresses.by(async { None }).await, Some(vec![place]), "the name server is away");
         assert_eq!(addresses.by(answer()).await, Some(vec![place]));
         assert_eq!(asked.get(), 1, "and is left alone for a while");
+    }
+
+    #[test]
+    fn the_address_that_answered_last_comes_first_and_a_silent_one_last() {
+        let places = ["192.0.2.1:443", "192.0.2.2:443", "192.0.2.3:443"].map(|place| place.parse::<SocketAddr>().unwrap());
+        let [a, b, c] = places;
+        let addresses = Addresses::default();
+        let order = || {
+            let mut order = places;
+            addresses.put_in_order(&mut order);
+            order
+        };
+        assert_eq!(order(), [a, b, c]);
+        addresses.tried(a, false);
+        assert_eq!(order(), [b, c, a]);
+        addresses.tried(c, true);
+        assert_eq!(order(), [c, a, b]);
+        addresses.tried(a, false);
+        assert_eq!(order(), [c, a, b], "a straggler's silence does not speak against the one that answered");
+        addresses.tried(c, false);
+        assert_eq!(order(), [a, b, c]);
+        addresses.tried("192.0.2.9:443".parse().unwrap(), true);
+        assert_eq!(order(), [a, b, c], "one that the name does not lead to any more");
     }
 }
