@@ -217,7 +217,6 @@ impl Options {
 }
 
 /// A variable that is not UTF-8 is read with marks in place of what is not, so that the key says that its value is wrong.
-#[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
 fn look(flags: &Flags) -> Looked {
     Config::look(flags, &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }
@@ -230,7 +229,6 @@ fn configured(flags: &Flags) -> Result<Config, Vec<String>> {
 }
 
 /// Variables of the environment that look like keys and are none.
-#[expect(clippy::disallowed_methods, reason = "the environment enters here, and only here")]
 fn strange_variables() -> Vec<String> {
     strangers(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }

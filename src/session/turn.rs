@@ -59,7 +59,7 @@ impl<'a> Turn<'a> {
     pub(super) fn refuse(&self, action: &'static str, code: &str, outcome: Outcome) -> Step {
         let mut step = self.only_seen(action, outcome);
         if self.frame.kind == Kind::Call {
-            let own = if self.frame.id.len() <= MAX_ID { OwnId::of(&self.frame) } else { OwnId::quoted("-1") };
+            let own = if self.frame.id.len() <= MAX_ID { OwnId::of(self.frame) } else { OwnId::quoted("-1") };
             let why = match outcome {
                 Outcome::Refused => "the message could not be read",
                 Outcome::TooBig => "the message is too big",
@@ -78,11 +78,11 @@ impl<'a> Turn<'a> {
             let answer = match (tally.vendor_refusal, call.answer.as_deref()) {
                 // What could not be passed on is not acknowledged: the station must know that nobody has it (I4).
                 _ if is_billed(action) && self.from == Side::Station => {
-                    error_frame(OwnId::of(&self.frame), violation_of_type(outcome), "not passed on")
+                    error_frame(OwnId::of(self.frame), violation_of_type(outcome), "not passed on")
                 }
-                (Some(status), _) => result_frame(OwnId::of(&self.frame), &format!("{{\"status\":\"{status}\"}}")),
-                (None, Some(answer)) => result_frame(OwnId::of(&self.frame), answer),
-                (None, None) => error_frame(OwnId::of(&self.frame), "NotSupported", "not passed on"),
+                (Some(status), _) => result_frame(OwnId::of(self.frame), &format!("{{\"status\":\"{status}\"}}")),
+                (None, Some(answer)) => result_frame(OwnId::of(self.frame), answer),
+                (None, None) => error_frame(OwnId::of(self.frame), "NotSupported", "not passed on"),
             };
             step.send.push((self.from, answer));
         }
