@@ -422,6 +422,16 @@ impl Store {
         engine.sizes()
     }
 
+    /// Makes a small durable write that leaves nothing behind. While there is [`Store::trouble`] nobody may come who writes, and then only this
+    /// finds out that it has passed.
+    ///
+    /// # Errors
+    /// It has not, or the queue is full: then there are others who find out.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.probe().await
+    }
+
     /// What the last change came to: `None` if it went well. For readiness.
     pub fn trouble(&self) -> Option<StoreError> {
         let Engine::Embedded(engine) = &self.engine;

@@ -248,6 +248,28 @@ async fn a_full_database_stops_acknowledging_and_recovers() {
     assert_eq!(custody.store().trouble(), None);
 }
 
+/// A balancer that honours readiness sends nobody who would write.
+#[tokio::test]
+async fn a_probe_finds_out_that_there_is_room_again_when_nobody_else_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let opening = Opening { limits: Limits { max_bytes: Some(512 << 10) }, ..Opening::new(Role::Serve, NOW) };
+    let custody = Custody::open(dir.path(), None, &opening).unwrap();
+    let mut stored = 0;
+    while custody.journal.submit("CS-1", Version::V16, Timestamp(stored as i64), vec![fact(stored, 4000)]).durable().await.is_ok() {
+        stored += 1;
+    }
+    assert_eq!(custody.store().trouble(), Some(StoreError::Full));
+    assert_eq!(custody.store().probe().await, Err(StoreError::Full), "a probe needs room of its own");
+    assert_eq!(custody.store().trouble(), Some(StoreError::Full));
+    // Another process makes room: this one has written nothing since.
+    let beside = Custody::open(dir.path(), None, &Opening::new(Role::Beside, NOW)).unwrap();
+    beside.journal.purge(Timestamp(stored as i64 / 2), 1000, None).await.unwrap();
+    assert_eq!(custody.store().trouble(), Some(StoreError::Full));
+    custody.store().probe().await.unwrap();
+    assert_eq!(custody.store().trouble(), None);
+    assert!(!custody.store().secret_names("").unwrap().contains(&"probe".to_owned()), "and it leaves nothing behind");
+}
+
 /// A file system of two megabytes, where the machine lets us make one (root on Linux).
 #[tokio::test]
 async fn a_full_disk_stops_acknowledging_and_recovers() {

@@ -66,6 +66,10 @@ impl Embedded {
         self.writer.scrub()
     }
 
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.probe().await
+    }
+
     pub(super) fn trouble(&self) -> Option<StoreError> {
         self.writer.trouble()
     }

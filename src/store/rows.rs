@@ -135,6 +135,16 @@ pub(super) fn count_appended(conn: &Connection, rows: u64) -> Result<(), StoreEr
     done.map(|_| ()).map_err(|e| kind(&e))
 }
 
+/// Writes so many bytes and deletes them, inside the transaction that is open on `conn`. Deleted pages are overwritten (`secure_delete`), so
+/// they are in the transaction like any others.
+pub(super) fn write_and_erase(conn: &Connection, bytes: usize) -> Result<(), StoreError> {
+    let name = "probe";
+    let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| conn.prepare_cached(sql).and_then(|mut statement| statement.execute(with));
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    run("INSERT OR REPLACE INTO secret (name, dek, sealed) VALUES (?, x'', zeroblob(?))", params![name, bytes]).map_err(|e| kind(&e))?;
+    run("DELETE FROM secret WHERE name = ?", params![name]).map_err(|e| kind(&e)).map(|_| ())
+}
+
 fn next_generation(conn: &Connection) -> Result<(), StoreError> {
     conn.execute("UPDATE generation SET n = n + 1", []).map(|_| ()).map_err(|e| kind(&e))
 }
