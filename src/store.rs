@@ -217,6 +217,12 @@ impl Store {
         engine.journal_after(seq, most.min(PAGE))
     }
 
+    /// Whether [`Op::Purge`] with the same values would drop facts.
+    pub fn journal_purgeable(&self, before: Timestamp, most: usize, reader: Option<&'static str>) -> Result<bool, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.journal_purgeable(before, most, reader)
+    }
+
     /// Where a reader is in its log: 0 if it never began.
     pub fn mark(&self, name: &str) -> Result<u64, StoreError> {
         let Engine::Embedded(engine) = &self.engine;

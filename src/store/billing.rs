@@ -348,9 +348,8 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
                  AND NOT EXISTS (SELECT 1 FROM charging WHERE charging.id = cdr.session) ORDER BY updated LIMIT ?)",
                 params![before, most],
             )?;
-            // Only the first rows are looked at: they are in the order of time.
             run(
-                "DELETE FROM disclosure WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM disclosure ORDER BY seq LIMIT ?2) WHERE at < ?1)",
+                "DELETE FROM disclosure WHERE seq IN (SELECT seq FROM disclosure WHERE at < ? ORDER BY at LIMIT ?)",
                 params![before, most],
             )?;
         }
