@@ -78,13 +78,13 @@ impl Journal {
         self.store.journal_after(seq, most)
     }
 
-    /// Drops facts from before a moment (and pins of transactions that never ended), oldest first, at most `most` of each. Facts that
-    /// `reader` has not worked on yet stay, however old they are: what is not billed yet is never lost. Sequence numbers are not used again.
-    /// Returns whether there may be more to drop.
+    /// Drops facts from before a moment (and pins of transactions that never ended), oldest first, at most `most` of each. Each goes by its own
+    /// time: one that was stored while the clock was ahead goes when its time has come, and keeps no other from going. Facts that `reader` has
+    /// not worked on yet stay, however old they are: what is not billed yet is never lost. Sequence numbers are not used again.
+    /// Returns whether there is more to drop.
     pub async fn purge(&self, before: Timestamp, most: usize, reader: Option<&'static str>) -> Result<bool, StoreError> {
         self.store.commit(vec![Op::Purge { before, most, reader }]).await?;
-        let Some(oldest) = self.store.journal_after(0, 1)?.pop() else { return Ok(false) };
-        Ok(oldest.at < before && reader.map_or(Ok(u64::MAX), |name| self.store.mark(name))? >= oldest.seq)
+        self.store.journal_purgeable(before, most, reader)
     }
 }
 

@@ -338,6 +338,10 @@ async fn upkeep(gateway: Arc<Gateway>, days: Days, pulse: Option<Arc<Pulse>>) {
             tracing::error!(reason = %error, "cannot look for rotated keys");
         }
         let store = gateway.custody.store();
+        // Whoever honours readiness sends no stations meanwhile, and without stations nothing else is written.
+        if store.trouble().is_some() && store.probe().await.is_ok() {
+            tracing::info!("the store can be written again");
+        }
         if let Ok(sizes) = store.sizes() {
             gateway.metrics.certificate_ends(certificate_ends(&gateway));
             gateway.metrics.store(sizes.vault, sizes.journal, store.trouble().is_some());

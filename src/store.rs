@@ -217,6 +217,12 @@ impl Store {
         engine.journal_after(seq, most.min(PAGE))
     }
 
+    /// Whether [`Op::Purge`] with the same values would drop facts.
+    pub fn journal_purgeable(&self, before: Timestamp, most: usize, reader: Option<&'static str>) -> Result<bool, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.journal_purgeable(before, most, reader)
+    }
+
     /// Where a reader is in its log: 0 if it never began.
     pub fn mark(&self, name: &str) -> Result<u64, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
@@ -420,6 +426,16 @@ impl Store {
     pub fn sizes(&self) -> Result<Sizes, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
         engine.sizes()
+    }
+
+    /// Makes a small durable write that leaves nothing behind. While there is [`Store::trouble`] nobody may come who writes, and then only this
+    /// finds out that it has passed.
+    ///
+    /// # Errors
+    /// It has not, or the queue is full: then there are others who find out.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.probe().await
     }
 
     /// What the last change came to: `None` if it went well. For readiness.

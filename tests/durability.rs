@@ -6,7 +6,7 @@ use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Reveal, Sighting};
 use sluis::ocpp::Version;
-use sluis::store::{DATABASE, Limits, Op, StoreError};
+use sluis::store::{DATABASE, DisclosureRow, Limits, Op, StoreError};
 use sluis::treat::Fact;
 use sluis::vault::VaultError;
 use std::collections::HashSet;
@@ -205,6 +205,61 @@ async fn purging_stops_where_the_reader_is() {
     assert_eq!((left(), custody.store().journal_newest().unwrap()), (vec![], seqs[9]));
 }
 
+/// A station's gateway whose clock was wrong for a while: what was stored then stands in front of all that follows.
+#[tokio::test]
+async fn facts_and_disclosures_of_the_future_keep_no_older_ones_from_being_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let disclosed = |at: i64| {
+        let (recipient, purpose, reference) = ("NL-ABC".to_owned(), "bill".to_owned(), format!("cdr-{at}"));
+        Op::Disclose(DisclosureRow { seq: 0, at: Timestamp(at), recipient, purpose, subject: None, reference, fields: "id".to_owned() })
+    };
+    // Ten years ahead, then right again; more ahead than one purge drops.
+    let ahead = 1_000_000..1_000_005;
+    for at in ahead.clone().chain(0..10) {
+        custody.journal.submit("CS-1", Version::V16, Timestamp(at), vec![fact(at as usize, 1)]).durable().await.unwrap();
+        custody.store().commit(vec![disclosed(at)]).await.unwrap();
+    }
+    let facts = || custody.journal.after(0, 100).unwrap().iter().map(|row| row.at.0).collect::<Vec<_>>();
+    let disclosures = || custody.store().disclosures(None, 0).unwrap().iter().map(|row| row.at.0).collect::<Vec<_>>();
+    let purge = async |before| {
+        while custody.journal.purge(Timestamp(before), 2, None).await.unwrap() {}
+        for _ in 0..10 {
+            custody.store().commit(vec![Op::PurgeBilling { before: Timestamp(before), most: 2 }]).await.unwrap();
+        }
+    };
+    purge(8).await;
+    let left: Vec<i64> = ahead.clone().chain(8..10).collect();
+    assert_eq!((facts(), disclosures()), (left.clone(), left));
+    purge(1_000_003).await;
+    assert_eq!((facts(), disclosures()), (vec![1_000_003, 1_000_004], vec![1_000_003, 1_000_004]), "and go when their time comes");
+    // What the reader has not passed stays, though it is older than what it has.
+    custody.journal.submit("CS-1", Version::V16, Timestamp(5), vec![fact(5, 2)]).durable().await.unwrap();
+    let seqs: Vec<u64> = custody.journal.after(0, 100).unwrap().iter().map(|row| row.seq).collect();
+    custody.store().commit(vec![Op::MarkMove { name: "charging".to_owned(), from: 0, to: seqs[0] }]).await.unwrap();
+    while custody.journal.purge(Timestamp(2_000_000), 10, Some("charging")).await.unwrap() {}
+    assert_eq!(facts(), [1_000_004, 5]);
+}
+
+/// A file of the fourth version, which had no index by time.
+#[tokio::test]
+async fn a_store_that_was_purged_in_the_order_of_its_rows_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(1, 1)]).durable().await.unwrap();
+    drop(custody);
+    let old = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    old.execute_batch("DROP INDEX journal_at; DROP INDEX disclosure_at; PRAGMA user_version = 4").unwrap();
+    drop(old);
+    let custody = open(dir.path());
+    custody.journal.submit("CS-1", Version::V16, Timestamp(1), vec![fact(2, 1)]).durable().await.unwrap();
+    assert!(!custody.journal.purge(NOW, 10, None).await.unwrap());
+    assert_eq!(custody.journal.after(0, 10).unwrap().iter().map(|row| row.at).collect::<Vec<_>>(), [NOW]);
+    let new = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    let plan: String = new.query_row("EXPLAIN QUERY PLAN SELECT seq FROM journal WHERE at < 1 ORDER BY at", [], |row| row.get(3)).unwrap();
+    assert!(plan.contains("journal_at"), "{plan}");
+}
+
 #[tokio::test]
 async fn a_full_queue_delays_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -246,6 +301,28 @@ async fn a_full_database_stops_acknowledging_and_recovers() {
     custody.vault.record(&[seen(&custody, "04A2B3C4")]).await.unwrap();
     custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(stored, 4000)]).durable().await.unwrap();
     assert_eq!(custody.store().trouble(), None);
+}
+
+/// A balancer that honours readiness sends nobody who would write.
+#[tokio::test]
+async fn a_probe_finds_out_that_there_is_room_again_when_nobody_else_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let opening = Opening { limits: Limits { max_bytes: Some(512 << 10) }, ..Opening::new(Role::Serve, NOW) };
+    let custody = Custody::open(dir.path(), None, &opening).unwrap();
+    let mut stored = 0;
+    while custody.journal.submit("CS-1", Version::V16, Timestamp(stored as i64), vec![fact(stored, 4000)]).durable().await.is_ok() {
+        stored += 1;
+    }
+    assert_eq!(custody.store().trouble(), Some(StoreError::Full));
+    assert_eq!(custody.store().probe().await, Err(StoreError::Full), "a probe needs room of its own");
+    assert_eq!(custody.store().trouble(), Some(StoreError::Full));
+    // Another process makes room: this one has written nothing since.
+    let beside = Custody::open(dir.path(), None, &Opening::new(Role::Beside, NOW)).unwrap();
+    beside.journal.purge(Timestamp(stored as i64 / 2), 1000, None).await.unwrap();
+    assert_eq!(custody.store().trouble(), Some(StoreError::Full));
+    custody.store().probe().await.unwrap();
+    assert_eq!(custody.store().trouble(), None);
+    assert!(!custody.store().secret_names("").unwrap().contains(&"probe".to_owned()), "and it leaves nothing behind");
 }
 
 /// A file system of two megabytes, where the machine lets us make one (root on Linux).

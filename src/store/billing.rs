@@ -62,7 +62,8 @@ impl CdrState {
 /// A CDR as stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CdrRow {
-    /// Its place in the order of CDRs, from 1, never used twice; 0 before it is stored. One owner's CDRs go out in this order.
+    /// Its place in the order of CDRs, from 1, never used twice; 0 before it is stored. One owner's CDRs go out in this order; only one
+    /// that it fails to take again and again is overtaken by those of other sessions.
     pub seq: u64,
     /// The CDR's id.
     pub id: String,
@@ -348,9 +349,8 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
                  AND NOT EXISTS (SELECT 1 FROM charging WHERE charging.id = cdr.session) ORDER BY updated LIMIT ?)",
                 params![before, most],
             )?;
-            // Only the first rows are looked at: they are in the order of time.
             run(
-                "DELETE FROM disclosure WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM disclosure ORDER BY seq LIMIT ?2) WHERE at < ?1)",
+                "DELETE FROM disclosure WHERE seq IN (SELECT seq FROM disclosure WHERE at < ? ORDER BY at LIMIT ?)",
                 params![before, most],
             )?;
         }

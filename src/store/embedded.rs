@@ -5,6 +5,7 @@ use super::{
     CdrQueue, CdrRow, CdrState, DisclosureRow, EpochRow, JournalRow, LedgerRow, Op, OptOutRow, Pending, PeriodRow, Sizes, StoreError,
     TokenRow, VaultRow, VisitRow, Window, billing, rows, schema, statistics,
 };
+use crate::clock::Timestamp;
 use crate::identity::Epoch;
 use crate::pseudonym::Pseudonym;
 use crate::seal::Sealed;
@@ -66,6 +67,10 @@ impl Embedded {
         self.writer.scrub()
     }
 
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.probe().await
+    }
+
     pub(super) fn trouble(&self) -> Option<StoreError> {
         self.writer.trouble()
     }
@@ -80,6 +85,10 @@ impl Embedded {
 
     pub(super) fn journal_after(&self, seq: u64, most: usize) -> Result<Vec<JournalRow>, StoreError> {
         rows::journal_after(&self.reader(), seq, most)
+    }
+
+    pub(super) fn journal_purgeable(&self, before: Timestamp, most: usize, reader: Option<&'static str>) -> Result<bool, StoreError> {
+        rows::journal_purgeable(&self.reader(), before, most, reader)
     }
 
     pub(super) fn has_mark(&self, name: &str) -> Result<bool, StoreError> {

@@ -8,6 +8,11 @@ use crate::pseudonym::Pseudonym;
 use crate::seal::Sealed;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+/// Journal rows from before ?1, the oldest by their own time and ?2 at most, that the reader ?3 has passed. One that never began has passed
+/// nothing. At most so many are looked at, however many there are that it has not passed.
+const PURGEABLE: &str = "SELECT seq FROM (SELECT seq FROM journal WHERE at < ?1 ORDER BY at LIMIT ?2)
+    WHERE ?3 IS NULL OR seq <= coalesce((SELECT at FROM mark WHERE name = ?3), 0)";
+
 /// Does one operation inside the transaction that is open on `conn`.
 pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
     let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| {
@@ -89,13 +94,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<(), StoreError> {
         }
         Op::Purge { before, most, reader } => {
             let most = i64::try_from(*most).unwrap_or(i64::MAX);
-            // Only the first rows are looked at, or a purge that finds nothing would read the whole journal. A reader that never began has
-            // passed nothing.
-            run(
-                "DELETE FROM journal WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM journal ORDER BY seq LIMIT ?2) WHERE at < ?1
-                 AND (?3 IS NULL OR seq <= coalesce((SELECT at FROM mark WHERE name = ?3), 0)))",
-                params![before.0, most, reader],
-            )?;
+            run(&format!("DELETE FROM journal WHERE seq IN ({PURGEABLE})"), params![before.0, most, reader])?;
             run("DELETE FROM pin WHERE key IN (SELECT key FROM pin WHERE at < ? ORDER BY at LIMIT ?)", params![before.0, most])?;
         }
         // Done above.
@@ -133,6 +132,16 @@ pub(super) fn count_appended(conn: &Connection, rows: u64) -> Result<(), StoreEr
         .prepare_cached("UPDATE tally SET n = n + ? WHERE what = 'journal'")
         .and_then(|mut statement| statement.execute([i64::try_from(rows).unwrap_or(i64::MAX)]));
     done.map(|_| ()).map_err(|e| kind(&e))
+}
+
+/// Writes so many bytes and deletes them, inside the transaction that is open on `conn`. Deleted pages are overwritten (`secure_delete`), so
+/// they are in the transaction like any others.
+pub(super) fn write_and_erase(conn: &Connection, bytes: usize) -> Result<(), StoreError> {
+    let name = "probe";
+    let run = |sql: &str, with: &[&dyn rusqlite::ToSql]| conn.prepare_cached(sql).and_then(|mut statement| statement.execute(with));
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    run("INSERT OR REPLACE INTO secret (name, dek, sealed) VALUES (?, x'', zeroblob(?))", params![name, bytes]).map_err(|e| kind(&e))?;
+    run("DELETE FROM secret WHERE name = ?", params![name]).map_err(|e| kind(&e)).map(|_| ())
 }
 
 fn next_generation(conn: &Connection) -> Result<(), StoreError> {
@@ -178,6 +187,16 @@ pub(super) fn journal_after(conn: &Connection, seq: u64, most: usize) -> Result<
             payload: row.get(7)?,
         })
     })
+}
+
+pub(super) fn journal_purgeable(
+    conn: &Connection,
+    before: Timestamp,
+    most: usize,
+    reader: Option<&'static str>,
+) -> Result<bool, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    Ok(one(conn, &format!("{PURGEABLE} LIMIT 1"), params![before.0, most, reader], |_| Ok(()))?.is_some())
 }
 
 pub(super) fn journal_newest(conn: &Connection) -> Result<u64, StoreError> {

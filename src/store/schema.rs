@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Marks the file as ours (`SLUI`).
 const APPLICATION: i32 = 0x534C_5549;
 /// The tables' version. A newer file is refused, not guessed at.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 /// How long a writer waits for another process's write lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the log may stay after a checkpoint, in bytes.
@@ -75,6 +75,9 @@ CREATE TRIGGER journal_out AFTER DELETE ON journal BEGIN UPDATE tally SET n = n 
 
 /// What was counted by a trigger is counted by the writer.
 const UNTRIGGERED: &str = "DROP TRIGGER IF EXISTS journal_in";
+/// What is purged goes by its own time, whatever stands before it: the order of the rows is that of time only as long as the clock is right. A
+/// new fact costs some two microseconds and 20 bytes more.
+const BY_TIME: &str = "CREATE INDEX IF NOT EXISTS journal_at ON journal (at); CREATE INDEX IF NOT EXISTS disclosure_at ON disclosure (at);";
 
 /// Settings of the writing connection, then the tables if the file is new.
 pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> Result<(), StoreError> {
@@ -101,6 +104,7 @@ pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> R
             tx.execute_batch(TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(billing::TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
+            tx.execute_batch(BY_TIME).map_err(|e| kind(&e))?;
             tx.pragma_update(None, "application_id", APPLICATION).map_err(|e| kind(&e))?;
         }
         // Before there were bills.
@@ -108,14 +112,21 @@ pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> R
             tx.execute_batch(billing::TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?;
+            tx.execute_batch(BY_TIME).map_err(|e| kind(&e))?;
         }
         // Before there were statistics.
         (APPLICATION, 2) => {
             tx.execute_batch(statistics::TABLES).map_err(|e| kind(&e))?;
             tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?;
+            tx.execute_batch(BY_TIME).map_err(|e| kind(&e))?;
         }
         // When a trigger counted the journal's rows.
-        (APPLICATION, 3) => tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?,
+        (APPLICATION, 3) => {
+            tx.execute_batch(UNTRIGGERED).map_err(|e| kind(&e))?;
+            tx.execute_batch(BY_TIME).map_err(|e| kind(&e))?;
+        }
+        // When rows were purged in the order in which they were stored.
+        (APPLICATION, 4) => tx.execute_batch(BY_TIME).map_err(|e| kind(&e))?,
         (APPLICATION, VERSION) => {}
         _ => return Err(StoreError::Corrupt),
     }

@@ -5,7 +5,7 @@
 //! company, as long as that flush took and [`PAUSE`] at most: a flush costs more than the rows in it, and under load there are fewer of them
 //! so. Who writes alone, one batch after the other, never waits.
 
-use super::rows::{apply, count_appended};
+use super::rows::{apply, count_appended, write_and_erase};
 use super::schema::kind;
 use super::{Op, Pending, StoreError};
 use rusqlite::Connection;
@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const CALM: Duration = Duration::from_millis(2);
 /// Free pages handed back to the file system after a transaction that deleted much, so that each purge shrinks the file a bit (1 MiB).
 const GIVE_BACK: usize = 256;
+/// Bytes of a probe: as much as a group of usual facts needs, so that a disk on which a single page fits does not pass for one with room.
+const PROBE: usize = 64 << 10;
 
 /// Handle on the writer. Dropping the last one lets it finish what is queued and end.
 pub(super) struct Writer {
@@ -44,6 +46,7 @@ struct Job {
 enum Work {
     Change(Vec<Op>),
     Scrub,
+    Probe,
 }
 
 impl Writer {
@@ -77,6 +80,12 @@ impl Writer {
 
     pub(super) fn scrub(&self) -> Result<(), StoreError> {
         self.wait(Work::Scrub)
+    }
+
+    /// Writes something of some size durably and takes it away again, to find out whether the disk takes writes.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| StoreError::Busy)?;
+        self.send(Work::Probe, room).await.map_err(|_| StoreError::Closed)?
     }
 
     /// Waits without a runtime; also allowed on a runtime's thread, for the few operations of an administrator.
@@ -163,6 +172,13 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
                     scrub = true;
                     results.push(Ok(()));
                 }
+                // It must not take others down with it that need less room; in company, they are the probe.
+                Work::Probe => {
+                    if group.len() == 1 {
+                        write_and_erase(conn, PROBE)?;
+                    }
+                    results.push(Ok(()));
+                }
             }
         }
         if appended > 0 {
@@ -178,7 +194,7 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
     for (place, job) in group.into_iter().enumerate() {
         let own = match job.work {
             Work::Scrub => scrubbed,
-            Work::Change(_) => results.get(place).copied().unwrap_or(Ok(())),
+            Work::Change(_) | Work::Probe => results.get(place).copied().unwrap_or(Ok(())),
         };
         let _ = job.done.send(whole.and(own)); // whoever does not wait any more does not need to know
     }

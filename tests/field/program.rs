@@ -149,6 +149,22 @@ async fn field_05_drain_is_told_before_anybody_is_sent_away_and_a_second_signal_
     assert!(program.ends(Duration::from_secs(1)).await, "the second signal ends it");
 }
 
+/// A balancer that honours readiness sends no station, and without stations nothing is written that would show that the store works again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_comes_back_with_the_store_though_no_station_comes() {
+    let csms = Csms::start(|_, head| first(head)).await;
+    let program = Program::start(":", csms.address).await;
+    let station = program.station("CS-1").await.talk().await;
+    let lock = rusqlite::Connection::open(program.dir.path().join("data").join(sluis::store::DATABASE)).unwrap();
+    lock.busy_timeout(Duration::from_secs(5)).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    station.send(START);
+    until("it is not ready", || program.page("/readyz").0 == 503).await;
+    drop(station);
+    lock.execute_batch("ROLLBACK").unwrap();
+    until("it is ready again", || program.page("/readyz").0 == 200).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limit_of_file_descriptors() {
     let csms = Csms::start(|_, head| first(head)).await;
