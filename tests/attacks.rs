@@ -621,3 +621,68 @@ fn a_guess_does_not_get_into_a_certificate_request() {
         assert_eq!(Lock::new(Version::V16).csms_sends(&set), set);
     }
 }
+
+/// Any 32 to 128 letters, digits and hyphens passed as a digest, and the tripwire passed over them.
+#[test]
+fn a_card_or_contract_in_the_place_of_a_digest_is_coded_and_comes_back() {
+    let chain = |name: &str, key: &str, serial: &str| {
+        format!(
+            r#"[3,"g",{{"status":"Accepted","certificateHashDataChain":[{{"certificateType":"CSMSRootCertificate","certificateHashData":{{"hashAlgorithm":"SHA256","issuerNameHash":"{name}","issuerKeyHash":"{key}","serialNumber":"{serial}"}}}}]}}]"#
+        )
+    };
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"issuer");
+    let fine: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let zeros = "0".repeat(50);
+    for hidden in [
+        "04A2B3C4D5E6F7-NL-ABC-C12345678-X",
+        "00000000000000000004A2B3C4D5E6F7",
+        "00000000000000000000000000004A2B3C4D5E6F7",
+        "0000000000000000000000000004A2B3C4D5E6F7",
+        &format!("{zeros}{CARD}"),
+        &format!("{CARD}{zeros}"),
+        &CARD.repeat(5)[..64],
+        &format!("{}{CARD}", "NLABCC12345678".repeat(2)),
+        &format!("{}-{CARD}", fine[..49].to_owned()),
+        &format!("NL-ABC-C12345678-X{}", &fine[..46]),
+    ] {
+        for (name, key, serial) in [(hidden, &fine[..], "1"), (&fine[..], hidden, "1"), (&fine[..], &fine[..], hidden)] {
+            // Whether or not the card is known here: nothing that comes back tells it (I5).
+            let [seen, unknown] = [true, false].map(|in_use| {
+                let mut lock = Lock::new(Version::V201);
+                if in_use {
+                    lock.station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{CARD}","type":"ISO14443"}}}}]"#));
+                }
+                lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{}]"#);
+                let seen = lock.station_sends(&chain(name, key, serial));
+                assert!(!seen.contains(hidden) && !seen.contains(CARD), "{hidden} in {seen}");
+                // Deleted by what the central system was told: the station hears what it said itself.
+                let told = seen.split("\"certificateHashData\":").nth(1).unwrap().trim_end_matches("}]}]");
+                let down = lock.csms_sends(&format!(r#"[2,"d","DeleteCertificate",{{"certificateHashData":{told}}}]"#));
+                let said = chain(name, key, serial);
+                let said = said.split("\"certificateHashData\":").nth(1).unwrap().trim_end_matches("}]}]");
+                assert_eq!(down, format!(r#"[2,"d","DeleteCertificate",{{"certificateHashData":{said}}}]"#));
+                seen
+            });
+            assert_eq!(seen, unknown);
+        }
+    }
+}
+
+/// What is a digest goes on crossing letter for letter.
+#[test]
+fn digests_of_all_lengths_cross_as_they_are() {
+    for algorithm in [&ring::digest::SHA256, &ring::digest::SHA384, &ring::digest::SHA512] {
+        let digest = ring::digest::digest(algorithm, b"issuer");
+        let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        // The longest serial number that a certificate may have, twenty bytes, which the status of one is asked by.
+        let serial = &hex[..40];
+        for hash in [&hex, &hex.to_uppercase(), &BASE64.encode(digest)] {
+            let mut lock = Lock::new(Version::V16);
+            lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{"certificateType":"CentralSystemRootCertificate"}]"#);
+            let answer = format!(
+                r#"[3,"g",{{"status":"Accepted","certificateHashData":[{{"hashAlgorithm":"SHA256","issuerNameHash":"{hash}","issuerKeyHash":"{hash}","serialNumber":"{serial}"}}]}}]"#
+            );
+            assert_eq!(lock.station_sends(&answer), answer);
+        }
+    }
+}

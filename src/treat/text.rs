@@ -169,9 +169,33 @@ pub(crate) fn is_exi(text: &str) -> bool {
     text.len() <= LONGEST_EXI && BASE64.decode(text).is_ok_and(|bytes| bytes.first().is_some_and(|first| first & 0xc0 == 0x80))
 }
 
-/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number. What is text when it is decoded is none.
+/// A digest of SHA-256, SHA-384 or SHA-512, in hexadecimal or in padded base64 (of the usual alphabet: in the one for addresses, a contract number
+/// with its hyphens has a form, too); or the twenty bytes in hexadecimal that the serial number of a certificate has at most (RFC 5280 §4.1.2.2):
+/// many have that many, and the status of a certificate is asked by it. What is text when it is decoded is none, nor is what was filled up to the
+/// length with something shorter.
 pub(crate) fn is_digest(text: &str) -> bool {
-    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b)) && !is_encoded_text(text)
+    let hex = matches!(text.len(), 40 | 64 | 96 | 128) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    // 32, 48 or 64 bytes.
+    let base64 = || {
+        matches!(text.len(), 44 | 64 | 88)
+            && text.bytes().any(|b| b.is_ascii_lowercase())
+            && text.bytes().any(|b| b.is_ascii_uppercase())
+            && BASE64.decode(text).is_ok_and(|bytes| matches!(bytes.len(), 32 | 48 | 64))
+    };
+    (hex || base64()) && !is_padded(text) && !is_encoded_text(text)
+}
+
+/// Whether the same eight characters stand twice in a text of at most 128: so they do where a card number is filled up with zeros, or said again.
+/// In a digest by chance once in half a million; that one is coded like any other reference.
+fn is_padded(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..bytes.len()).any(|apart| {
+        let mut same = 0;
+        bytes.iter().zip(&bytes[apart..]).any(|(a, b)| {
+            same = if a.eq_ignore_ascii_case(b) { same + 1 } else { 0 };
+            same >= 8
+        })
+    })
 }
 
 /// Whether a text is another one in base64 or hexadecimal: twelve characters at least, since a shorter word of a technical name may happen to be
@@ -476,6 +500,35 @@ mod tests {
         }
         for not in ["tx-04A2B3C4", "04A2B3C4", "12345678", "04a2b3c4-d5e6-1000-8000-000000000000", "a b"] {
             assert!(!is_harmless_reference(not), "{not}");
+        }
+    }
+
+    #[test]
+    fn digests_have_the_length_of_one_and_repeat_nothing() {
+        let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let base64 = "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=";
+        for fine in [hex, &hex.to_uppercase(), &hex[..40], base64] {
+            assert!(is_digest(fine), "{fine}");
+        }
+        for not in [
+            "",
+            &hex[..32],
+            &hex[..63],
+            &hex[1..41].replace('8', "-"),
+            &hex.replace('d', "-"),
+            &base64[..43],
+            &base64.to_uppercase(),
+            &base64.replace('+', "-"),
+            &format!("{}-04A2B3C4D5E6F7", &hex[..49]),
+            &format!("{hex}00"),
+            &format!("{}04A2B3C4D5E6F7", "0".repeat(26)),
+            &format!("{}04A2B3C4D5E6F7", "0".repeat(50)),
+            &"04A2B3C4".repeat(8),
+            &"04A2b3C4".repeat(8),
+            &BASE64.encode([0; 32]),
+            &BASE64.encode("04A2B3C4D5E6F7 NL-ABC-C12345678"),
+        ] {
+            assert!(!is_digest(not), "{not}");
         }
     }
 
