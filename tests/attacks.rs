@@ -686,3 +686,19 @@ fn digests_of_all_lengths_cross_as_they_are() {
         }
     }
 }
+
+/// Only a text that was a telephone number from end to end was told as one, and only if its groups were not long.
+#[test]
+fn a_telephone_number_behind_a_word_does_not_cross_in_a_name() {
+    let boot = |vendor: &str| {
+        let payload = serde_json::json!({"chargePointVendor": vendor, "chargePointModel": "M"});
+        format!(r#"[2,"b","BootNotification",{payload}]"#)
+    };
+    for odd in ["Jan 06-1234-5678", "tel 030-123 45 67", "bel +31 6 1234 567", "T(030)123-4567", "06-1234-567 Jan", "Jan, 06.123.45.678"] {
+        let seen = Lock::new(Version::V16).station_sends(&boot(odd));
+        assert_eq!(seen, boot("withheld"), "{odd}");
+    }
+    for name in ["CP 22kW 3-phase", "v1.2.3-20240115", "2024-01-15", "ABB Terra 184 CC", "EVC-22-AB", "Stand 2024-01-15"] {
+        assert_eq!(Lock::new(Version::V16).station_sends(&boot(name)), boot(name));
+    }
+}

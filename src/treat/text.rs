@@ -6,6 +6,7 @@ use base64::engine::DecodePaddingMode::RequireNone;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD as BASE64};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
 pub(crate) const SHORTEST_CARD: usize = 8;
@@ -212,13 +213,51 @@ fn is_encoded_text(text: &str) -> bool {
         || [&LENIENT, &LENIENT_URL].into_iter().any(|base64| base64.decode(bare).is_ok_and(|bytes| is_text(&bytes)))
 }
 
-/// A telephone number as people write it: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
-fn is_phone(text: &str) -> bool {
-    let text = trimmed(text);
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    matches!(text.trim_start_matches('(').bytes().next(), Some(b'+' | b'0'))
-        && (9..=15).contains(&digits)
-        && text.bytes().all(|b| b.is_ascii_digit() || b"+ ()-/".contains(&b))
+/// The fewest and the most digits of a telephone number, a country's code and an area's included (E.164 has 15 at most).
+const PHONE: std::ops::RangeInclusive<usize> = 9..=15;
+/// The most signs between two groups of its digits: `+49 (0) - 151`.
+const SIGNS_BETWEEN: usize = 4;
+
+/// The first telephone number at or behind `from`, as people write them: see [`phone_at`].
+fn phone(text: &str, from: usize) -> Option<Range<usize>> {
+    (from..text.len()).find_map(|at| phone_at(text.as_bytes(), at))
+}
+
+/// A telephone number that begins here: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
+fn phone_at(text: &[u8], start: usize) -> Option<Range<usize>> {
+    let byte = |at: usize| text.get(at).copied().unwrap_or(b' ');
+    let is_digit = |at: usize| byte(at).is_ascii_digit();
+    let lead = byte(start);
+    let before = start.checked_sub(1).map_or(b' ', byte);
+    // A group inside a number or a day does not begin one: 2024-01-15, 1.2.3-0415, 1.2.3+2024.
+    let inside = before.is_ascii_digit() || (b"+-.".contains(&before) && start >= 2 && is_digit(start - 2));
+    // A version has a dot behind its 0, a telephone number has none there.
+    let leads = lead == b'+' || (lead == b'0' && byte(start + 1) != b'.');
+    if inside || !leads {
+        return None;
+    }
+    let glued = before.is_ascii_alphabetic();
+    let (mut digits, mut at, mut found) = (0, start, None);
+    loop {
+        let signs = text[at..].iter().take(SIGNS_BETWEEN + 1).take_while(|b| b"+ ()-/.".contains(b)).count();
+        let group = at + signs;
+        at = group;
+        while is_digit(at) {
+            at += 1;
+        }
+        digits += at - group;
+        if at == group || signs > SIGNS_BETWEEN || digits > *PHONE.end() {
+            return found;
+        }
+        // Behind a letter it is a version and its day or year: v01-20240115, rc+2024.01.15.
+        let run = std::str::from_utf8(&text[group..at]).unwrap_or_default();
+        if glued && (is_date(run) || (run.len() == 4 && run.starts_with("20"))) {
+            return found;
+        }
+        if digits >= *PHONE.start() {
+            found = Some(start..at);
+        }
+    }
 }
 
 /// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
@@ -261,8 +300,9 @@ fn has_identifier(text: &str, in_groups: bool) -> bool {
     if text.contains('@') || text.contains("://") || text.contains("(at)") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return true;
     }
-    // Padding stands at the end of base64 and of no name.
-    if text.ends_with('=') || is_phone(text) || text.split(' ').any(is_encoded_text) {
+    // Padding stands at the end of base64 and of no name. Few names have as many digits as a telephone number.
+    let has_phone = || text.bytes().filter(u8::is_ascii_digit).count() >= *PHONE.start() && phone(text, 0).is_some();
+    if text.ends_with('=') || has_phone() || text.split(' ').any(is_encoded_text) {
         return true;
     }
     let mut pairs = 0;
@@ -333,6 +373,20 @@ pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, 
             let last = (at + 1..words.len()).find(|next| !bare(words[*next]).is_empty()).unwrap_or(at);
             blot[first..=last].fill(true);
         }
+    }
+    // A telephone number, whatever the length of its groups: "030-123 45 67".
+    let (mut from, mut word, mut start) = (0, 0, 0);
+    while let Some(number) = phone(text, from) {
+        while start < number.end {
+            let end = start + words[word].len();
+            blot[word] |= end > number.start;
+            // Its last word may be the first of the next.
+            if end > number.end {
+                break;
+            }
+            (word, start) = (word + 1, end);
+        }
+        from = number.end;
     }
     // Numbers and hexadecimal groups spread over neighbouring words: "04 A2 B3 C4", "06 1234 5678", "NL91 ABNA 0417 1643 00".
     let grouped = |word: &str| {
@@ -447,6 +501,59 @@ mod tests {
     }
 
     #[test]
+    fn a_telephone_number_is_told_anywhere_in_a_name_and_versions_and_serials_are_none() {
+        for odd in [
+            "Jan 06-1234-5678",
+            "Jan 06-123-4567",
+            "tel 030-123 45 67",
+            "tel. 030/123 45 67",
+            "T: 030.123.4567",
+            "tel030-123 45 67",
+            "(030) 123 45 67 Jan",
+            "call 030-123 45 67 now",
+            "Box 12 030-123 45 67",
+            "Box 12/030-123 45 67",
+            "bel +31 30 123 45 67",
+            "bel (+31) 30-123 45 67",
+            "+ 31 30 123 45 67",
+            "+49 (0)30 / 123 456",
+            "+31.30.123.45.67",
+            "01 23 45 67 89",
+            "Jan 06-20241 103",
+            "Jan 06-1234-567 2024-01-15",
+            "0-123-456-789",
+        ] {
+            assert!(is_identifier_like(odd) && is_identifier_like_in_groups(odd), "{odd}");
+        }
+        for name in [
+            "CP 22kW 3-phase",
+            "v1.2.3-20240115",
+            "v01-20240115",
+            "v01-2024-0115",
+            "2024-01-15",
+            "Stand 2024-01-15",
+            "FW 2024-01-15 080",
+            "1.2.3+20241031",
+            "rc+2024.01.15.123",
+            "ABB Terra 184 CC",
+            "EVC-22-AB",
+            "EVC-0022-AB-0113",
+            "SN 0112-AC-0415",
+            "0.12.345.6789-rc1",
+            "4.0.5-0012.345.7",
+            "Terra 54 CJG 4.1.0-1234.567",
+            "400 V 32 A 50 Hz 1000000",
+            "DIN 0100-722",
+            "IEC 61851-1:2019",
+            "0-10 V",
+            "+01:00",
+            "EN 50620 3x230/400 V 0.5 A",
+        ] {
+            assert!(!is_identifier_like(name) && !is_identifier_like_in_groups(name), "{name}");
+        }
+    }
+
+    #[test]
     fn free_text_is_scrubbed_of_what_names_a_person() {
         let none = |_: &str| false;
         for secret in [
@@ -459,6 +566,7 @@ mod tests {
             "jan@example.org",
             "+31 6 1234 5678",
             "0612345678",
+            "030-123 45 67",
             "NL91ABNA0417164300",
             "NL91 ABNA 0417 1643 00",
             "192.168.10.17",
