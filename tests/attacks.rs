@@ -702,3 +702,41 @@ fn a_telephone_number_behind_a_word_does_not_cross_in_a_name() {
         assert_eq!(Lock::new(Version::V16).station_sends(&boot(name)), boot(name));
     }
 }
+
+/// With a sign before it, and without quotes, such a card was a number all the same.
+#[test]
+fn a_card_with_a_single_e_and_a_sign_is_no_number_nor_is_one_without_quotes() {
+    let reading = |value: &str| {
+        format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{value}}}]}}]}}]"#
+        )
+    };
+    for card in ["12E34567", "123456E7", "04E99947890281"] {
+        let mut lock = Lock::new(Version::V16);
+        lock.station_authorizes(card);
+        for signed in [format!("-{card}"), format!("+{card}"), card.replace('E', "E-"), format!("-{}", card.replace('E', "E+"))] {
+            assert_eq!(lock.answered_here(Side::Station, &reading(&format!("\"{signed}\""))), r#"[3,"m",{}]"#, "{signed}");
+            // A plus stands in no spelling of a card.
+            if signed.contains("E+") {
+                continue;
+            }
+            let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"GuestCard","value":"{signed}"}}]"#);
+            assert_eq!(lock.answered_here(Side::Csms, &set), r#"[3,"c",{"status":"Rejected"}]"#, "{signed}");
+        }
+        // With a point it is an ordinary number, unless it is the card's.
+        let pointed = format!("\"{}.{}\"", &card[..1], &card[1..]);
+        assert!(!lock.pass(Side::Station, reading(&pointed).as_bytes()).0.iter().any(|(side, _)| *side == Side::Csms), "{pointed}");
+    }
+    for card in ["12E34567", "123456E7", "-12E34567", "123456e+7"] {
+        let status = format!(r#"[2,"s","StatusNotification",{{"connectorId":{card},"errorCode":"NoError","status":"Available"}}]"#);
+        assert_eq!(Lock::new(Version::V16).answered_here(Side::Station, &status), r#"[3,"s",{}]"#, "{card}");
+        let event = reading(card).replace("connectorId", "evseId");
+        assert_eq!(Lock::new(Version::V201).answered_here(Side::Station, &event), r#"[3,"m",{}]"#, "{card}");
+    }
+    for number in ["-12.5", "1.2E+3", "0.5e-3", "1.23456e+06", "-1.5E300"] {
+        let quoted = reading(&format!("\"{number}\""));
+        assert_eq!(Lock::new(Version::V16).station_sends(&quoted), quoted);
+        let bare = reading(number).replace("connectorId", "evseId");
+        assert_eq!(Lock::new(Version::V201).station_sends(&bare), bare);
+    }
+}
