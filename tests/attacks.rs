@@ -740,3 +740,55 @@ fn a_card_with_a_single_e_and_a_sign_is_no_number_nor_is_one_without_quotes() {
         assert_eq!(Lock::new(Version::V201).station_sends(&bare), bare);
     }
 }
+
+/// A contract number of the older form (DIN SPEC 91286) was none: it crossed where an id of the central system's stands, and went down as a setting.
+#[test]
+fn a_contract_number_of_the_older_form_is_one_wherever_an_emaid_is() {
+    for contract in ["DE*8AA*123456*7", "DE-8AA-123456-7", "de-8aa-123456-x", "NL*TNM*0A1234*5", "NL-TNM-1234567"] {
+        let mut lock = Lock::new(Version::V21);
+        for frame in [
+            format!(
+                r#"[2,"t","TransactionEvent",{{"eventType":"Updated","timestamp":"2026-11-24T10:00:00Z","triggerReason":"RemoteStart","seqNo":0,"transactionInfo":{{"transactionId":"1","tariffId":"{contract}"}}}}]"#
+            ),
+            format!(r#"[2,"n","NotifyDERStartStop",{{"controlId":"{contract}","started":true,"timestamp":"2026-11-24T10:00:00Z"}}]"#),
+        ] {
+            let (sent, _) = lock.pass(Side::Station, frame.as_bytes());
+            assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(contract)), "{sent:?}");
+        }
+        let mut lock = Lock::new(Version::V16);
+        let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"GuestCard","value":"{contract}"}}]"#);
+        assert_eq!(lock.answered_here(Side::Csms, &set), r#"[3,"c",{"status":"Rejected"}]"#);
+        let (sent, _) = lock.pass(Side::Csms, format!(r#"[2,"g","GetConfiguration",{{"key":["{contract}"]}}]"#).as_bytes());
+        assert!(!sent.iter().any(|(side, text)| *side == Side::Station && text.contains(contract)), "{sent:?}");
+        let boot = format!(r#"[2,"b","BootNotification",{{"chargePointVendor":"Jan {contract}","chargePointModel":"M"}}]"#);
+        assert!(Lock::new(Version::V16).station_sends(&boot).contains(r#""chargePointVendor":"withheld""#), "{contract}");
+    }
+    // Parts and settings whose names are as long.
+    for name in ["EV-22A-1234-567", "AC-standard-2026", "Terra 54-CJG-12345", "DE-night-24-1", "NL-TNM-nights-1"] {
+        let event = format!(
+            r#"[2,"t","TransactionEvent",{{"eventType":"Updated","timestamp":"2026-11-24T10:00:00Z","triggerReason":"RemoteStart","seqNo":0,"transactionInfo":{{"transactionId":"1","tariffId":"{name}"}}}}]"#
+        );
+        assert_eq!(Lock::new(Version::V21).station_sends(&event), event);
+    }
+    let ask = r#"[2,"g","GetConfiguration",{"key":["AcLimit20241"]}]"#;
+    assert_eq!(Lock::new(Version::V16).csms_sends(ask), ask);
+}
+
+/// One contract was as many drivers as it had spellings.
+#[test]
+fn a_contract_number_of_the_older_form_has_one_code_and_comes_back_as_it_was_spelt() {
+    let mut codes = Vec::new();
+    for contract in ["DE*8AA*123456*7", "DE-8AA-123456-7", "DE8AA1234567", "de*8aa*123456*7"] {
+        let mut lock = Lock::new(Version::V16);
+        codes.push(lock.station_authorizes(contract));
+        let order = |tag: &str| format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{tag}"}}]"#);
+        assert_eq!(lock.csms_sends(&order(&codes[0])), order(contract));
+        let typed = Lock::new(Version::V201)
+            .station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{contract}","type":"eMAID"}}}}]"#));
+        assert!(typed.contains(&codes[0]), "{typed}");
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), 1);
+    // Its check digit is part of it.
+    assert_ne!(Lock::new(Version::V16).station_authorizes("DE*8AA*123456*8"), codes[0]);
+}

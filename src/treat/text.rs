@@ -1,5 +1,6 @@
 //! What a string looks like: tells times, numbers and plain words from anything that could name a person or a card.
 
+use crate::identity::is_older_contract;
 use base64::Engine;
 use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::DecodePaddingMode::RequireNone;
@@ -341,6 +342,9 @@ fn has_identifier(text: &str, in_groups: bool) -> bool {
             paired.clear();
         }
     }
+    if is_older_contract(text) {
+        return true;
+    }
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     // 04A2B3C-4D5E6F7: a card in odd groups. Without a letter it is a version number or a time.
     if matches!(bare.len(), 14 | 20) && bare.iter().all(u8::is_ascii_hexdigit) && bare.iter().any(u8::is_ascii_alphabetic) {
@@ -519,6 +523,10 @@ mod tests {
             "FW 20241103",
             "Energy.Active.Import.Register",
             "v5.1.0-rc2",
+            "EV-22A-1234-567",
+            "AC-22K-WALLBX-1",
+            "EVB-22A-123456-7",
+            "DC-54A-123456-Z",
         ] {
             assert!(!is_identifier_like(name), "{name}");
         }
@@ -531,6 +539,10 @@ mod tests {
             "DEADBEEF",
             "NLABC123456789",
             "NL-ABC-123456789",
+            "DE*8AA*123456*7",
+            "DE-8AA-123456-7",
+            "de-8aa-123456-x of Jan",
+            "NL*TNM*1234567",
             "x 12345678",
             "WVWZZZ1JZ3W386752",
             "me@example.org",
