@@ -8,6 +8,7 @@ mod check_digit;
 
 use crate::pseudonym::Pseudonym;
 use crate::secret::Sensitive;
+pub(crate) use canonical::is_older_contract;
 pub use canonical::{HEX_COUNTRIES, SEPARATORS};
 use std::fmt;
 
@@ -16,7 +17,8 @@ use std::fmt;
 pub enum Class {
     /// The UID of a card in hexadecimal, with or without separators: 4, 7 or 10 bytes (ISO 14443), or 8 (ISO 15693).
     Rfid,
-    /// An e-mobility account identifier (ISO 15118 / eMI3), with or without separators and check digit.
+    /// An e-mobility account identifier (ISO 15118 / eMI3), with or without separators and check digit, or a contract number of the older form
+    /// (DIN SPEC 91286). Both begin with country and provider.
     Emaid,
     /// A vehicle: MAC address, EVCCID or VIN, as declared by a 2.x token type.
     Vehicle,

@@ -157,7 +157,7 @@ impl Vault {
     /// The class of what a code stands for, and for an eMAID its country and provider (`NLABC`): what finding the e-MSP needs, and no more.
     pub fn issuer(&self, code: &Pseudonym) -> Option<(Class, Option<String>)> {
         let identifier = self.inner.identifier(code)?;
-        // Five of fourteen characters, the same for all of a provider's customers.
+        // Five of fourteen characters (twelve in the older form), the same for all of a provider's customers.
         let issuer = (identifier.class == Class::Emaid).then(|| identifier.canonical.expose().chars().take(5).collect());
         Some((identifier.class, issuer))
     }

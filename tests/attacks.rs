@@ -626,3 +626,174 @@ fn a_guess_does_not_get_into_a_certificate_request() {
         assert_eq!(Lock::new(Version::V16).csms_sends(&set), set);
     }
 }
+
+/// Any 32 to 128 letters, digits and hyphens passed as a digest, and the tripwire passed over them.
+#[test]
+fn a_card_or_contract_in_the_place_of_a_digest_is_coded_and_comes_back() {
+    let chain = |name: &str, key: &str, serial: &str| {
+        format!(
+            r#"[3,"g",{{"status":"Accepted","certificateHashDataChain":[{{"certificateType":"CSMSRootCertificate","certificateHashData":{{"hashAlgorithm":"SHA256","issuerNameHash":"{name}","issuerKeyHash":"{key}","serialNumber":"{serial}"}}}}]}}]"#
+        )
+    };
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"issuer");
+    let fine: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let zeros = "0".repeat(50);
+    for hidden in [
+        "04A2B3C4D5E6F7-NL-ABC-C12345678-X",
+        "00000000000000000004A2B3C4D5E6F7",
+        "00000000000000000000000000004A2B3C4D5E6F7",
+        "0000000000000000000000000004A2B3C4D5E6F7",
+        &format!("{zeros}{CARD}"),
+        &format!("{CARD}{zeros}"),
+        &CARD.repeat(5)[..64],
+        &format!("{}{CARD}", "NLABCC12345678".repeat(2)),
+        &format!("{}-{CARD}", fine[..49].to_owned()),
+        &format!("NL-ABC-C12345678-X{}", &fine[..46]),
+    ] {
+        for (name, key, serial) in [(hidden, &fine[..], "1"), (&fine[..], hidden, "1"), (&fine[..], &fine[..], hidden)] {
+            // Whether or not the card is known here: nothing that comes back tells it (I5).
+            let [seen, unknown] = [true, false].map(|in_use| {
+                let mut lock = Lock::new(Version::V201);
+                if in_use {
+                    lock.station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{CARD}","type":"ISO14443"}}}}]"#));
+                }
+                lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{}]"#);
+                let seen = lock.station_sends(&chain(name, key, serial));
+                assert!(!seen.contains(hidden) && !seen.contains(CARD), "{hidden} in {seen}");
+                // Deleted by what the central system was told: the station hears what it said itself.
+                let told = seen.split("\"certificateHashData\":").nth(1).unwrap().trim_end_matches("}]}]");
+                let down = lock.csms_sends(&format!(r#"[2,"d","DeleteCertificate",{{"certificateHashData":{told}}}]"#));
+                let said = chain(name, key, serial);
+                let said = said.split("\"certificateHashData\":").nth(1).unwrap().trim_end_matches("}]}]");
+                assert_eq!(down, format!(r#"[2,"d","DeleteCertificate",{{"certificateHashData":{said}}}]"#));
+                seen
+            });
+            assert_eq!(seen, unknown);
+        }
+    }
+}
+
+/// What is a digest goes on crossing letter for letter.
+#[test]
+fn digests_of_all_lengths_cross_as_they_are() {
+    for algorithm in [&ring::digest::SHA256, &ring::digest::SHA384, &ring::digest::SHA512] {
+        let digest = ring::digest::digest(algorithm, b"issuer");
+        let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        // The longest serial number that a certificate may have, twenty bytes, which the status of one is asked by.
+        let serial = &hex[..40];
+        for hash in [&hex, &hex.to_uppercase(), &BASE64.encode(digest)] {
+            let mut lock = Lock::new(Version::V16);
+            lock.csms_sends(r#"[2,"g","GetInstalledCertificateIds",{"certificateType":"CentralSystemRootCertificate"}]"#);
+            let answer = format!(
+                r#"[3,"g",{{"status":"Accepted","certificateHashData":[{{"hashAlgorithm":"SHA256","issuerNameHash":"{hash}","issuerKeyHash":"{hash}","serialNumber":"{serial}"}}]}}]"#
+            );
+            assert_eq!(lock.station_sends(&answer), answer);
+        }
+    }
+}
+
+/// Only a text that was a telephone number from end to end was told as one, and only if its groups were not long.
+#[test]
+fn a_telephone_number_behind_a_word_does_not_cross_in_a_name() {
+    let boot = |vendor: &str| {
+        let payload = serde_json::json!({"chargePointVendor": vendor, "chargePointModel": "M"});
+        format!(r#"[2,"b","BootNotification",{payload}]"#)
+    };
+    for odd in ["Jan 06-1234-5678", "tel 030-123 45 67", "bel +31 6 1234 567", "T(030)123-4567", "06-1234-567 Jan", "Jan, 06.123.45.678"] {
+        let seen = Lock::new(Version::V16).station_sends(&boot(odd));
+        assert_eq!(seen, boot("withheld"), "{odd}");
+    }
+    for name in ["CP 22kW 3-phase", "v1.2.3-20240115", "2024-01-15", "ABB Terra 184 CC", "EVC-22-AB", "Stand 2024-01-15"] {
+        assert_eq!(Lock::new(Version::V16).station_sends(&boot(name)), boot(name));
+    }
+}
+
+/// With a sign before it, and without quotes, such a card was a number all the same.
+#[test]
+fn a_card_with_a_single_e_and_a_sign_is_no_number_nor_is_one_without_quotes() {
+    let reading = |value: &str| {
+        format!(
+            r#"[2,"m","MeterValues",{{"connectorId":1,"meterValue":[{{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[{{"value":{value}}}]}}]}}]"#
+        )
+    };
+    for card in ["12E34567", "123456E7", "04E99947890281"] {
+        let mut lock = Lock::new(Version::V16);
+        lock.station_authorizes(card);
+        for signed in [format!("-{card}"), format!("+{card}"), card.replace('E', "E-"), format!("-{}", card.replace('E', "E+"))] {
+            assert_eq!(lock.answered_here(Side::Station, &reading(&format!("\"{signed}\""))), r#"[3,"m",{}]"#, "{signed}");
+            // A plus stands in no spelling of a card.
+            if signed.contains("E+") {
+                continue;
+            }
+            let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"GuestCard","value":"{signed}"}}]"#);
+            assert_eq!(lock.answered_here(Side::Csms, &set), r#"[3,"c",{"status":"Rejected"}]"#, "{signed}");
+        }
+        // With a point it is an ordinary number, unless it is the card's.
+        let pointed = format!("\"{}.{}\"", &card[..1], &card[1..]);
+        assert!(!lock.pass(Side::Station, reading(&pointed).as_bytes()).0.iter().any(|(side, _)| *side == Side::Csms), "{pointed}");
+    }
+    for card in ["12E34567", "123456E7", "-12E34567", "123456e+7"] {
+        let status = format!(r#"[2,"s","StatusNotification",{{"connectorId":{card},"errorCode":"NoError","status":"Available"}}]"#);
+        assert_eq!(Lock::new(Version::V16).answered_here(Side::Station, &status), r#"[3,"s",{}]"#, "{card}");
+        let event = reading(card).replace("connectorId", "evseId");
+        assert_eq!(Lock::new(Version::V201).answered_here(Side::Station, &event), r#"[3,"m",{}]"#, "{card}");
+    }
+    for number in ["-12.5", "1.2E+3", "0.5e-3", "1.23456e+06", "-1.5E300"] {
+        let quoted = reading(&format!("\"{number}\""));
+        assert_eq!(Lock::new(Version::V16).station_sends(&quoted), quoted);
+        let bare = reading(number).replace("connectorId", "evseId");
+        assert_eq!(Lock::new(Version::V201).station_sends(&bare), bare);
+    }
+}
+
+/// A contract number of the older form (DIN SPEC 91286) was none: it crossed where an id of the central system's stands, and went down as a setting.
+#[test]
+fn a_contract_number_of_the_older_form_is_one_wherever_an_emaid_is() {
+    for contract in ["DE*8AA*123456*7", "DE-8AA-123456-7", "de-8aa-123456-x", "NL*TNM*0A1234*5", "NL-TNM-1234567"] {
+        let mut lock = Lock::new(Version::V21);
+        for frame in [
+            format!(
+                r#"[2,"t","TransactionEvent",{{"eventType":"Updated","timestamp":"2026-11-24T10:00:00Z","triggerReason":"RemoteStart","seqNo":0,"transactionInfo":{{"transactionId":"1","tariffId":"{contract}"}}}}]"#
+            ),
+            format!(r#"[2,"n","NotifyDERStartStop",{{"controlId":"{contract}","started":true,"timestamp":"2026-11-24T10:00:00Z"}}]"#),
+        ] {
+            let (sent, _) = lock.pass(Side::Station, frame.as_bytes());
+            assert!(!sent.iter().any(|(side, text)| *side == Side::Csms && text.contains(contract)), "{sent:?}");
+        }
+        let mut lock = Lock::new(Version::V16);
+        let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"GuestCard","value":"{contract}"}}]"#);
+        assert_eq!(lock.answered_here(Side::Csms, &set), r#"[3,"c",{"status":"Rejected"}]"#);
+        let (sent, _) = lock.pass(Side::Csms, format!(r#"[2,"g","GetConfiguration",{{"key":["{contract}"]}}]"#).as_bytes());
+        assert!(!sent.iter().any(|(side, text)| *side == Side::Station && text.contains(contract)), "{sent:?}");
+        let boot = format!(r#"[2,"b","BootNotification",{{"chargePointVendor":"Jan {contract}","chargePointModel":"M"}}]"#);
+        assert!(Lock::new(Version::V16).station_sends(&boot).contains(r#""chargePointVendor":"withheld""#), "{contract}");
+    }
+    // Parts and settings whose names are as long.
+    for name in ["EV-22A-1234-567", "AC-standard-2026", "Terra 54-CJG-12345", "DE-night-24-1", "NL-TNM-nights-1"] {
+        let event = format!(
+            r#"[2,"t","TransactionEvent",{{"eventType":"Updated","timestamp":"2026-11-24T10:00:00Z","triggerReason":"RemoteStart","seqNo":0,"transactionInfo":{{"transactionId":"1","tariffId":"{name}"}}}}]"#
+        );
+        assert_eq!(Lock::new(Version::V21).station_sends(&event), event);
+    }
+    let ask = r#"[2,"g","GetConfiguration",{"key":["AcLimit20241"]}]"#;
+    assert_eq!(Lock::new(Version::V16).csms_sends(ask), ask);
+}
+
+/// One contract was as many drivers as it had spellings.
+#[test]
+fn a_contract_number_of_the_older_form_has_one_code_and_comes_back_as_it_was_spelt() {
+    let mut codes = Vec::new();
+    for contract in ["DE*8AA*123456*7", "DE-8AA-123456-7", "DE8AA1234567", "de*8aa*123456*7"] {
+        let mut lock = Lock::new(Version::V16);
+        codes.push(lock.station_authorizes(contract));
+        let order = |tag: &str| format!(r#"[2,"r","RemoteStartTransaction",{{"idTag":"{tag}"}}]"#);
+        assert_eq!(lock.csms_sends(&order(&codes[0])), order(contract));
+        let typed = Lock::new(Version::V201)
+            .station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{contract}","type":"eMAID"}}}}]"#));
+        assert!(typed.contains(&codes[0]), "{typed}");
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), 1);
+    // Its check digit is part of it.
+    assert_ne!(Lock::new(Version::V16).station_authorizes("DE*8AA*123456*8"), codes[0]);
+}

@@ -15,7 +15,12 @@ impl Identifier {
     /// 3. 8, 14, 16 or 20 hex digits: [`Class::Rfid`], unless they are 14 and begin with a country code ([`HEX_COUNTRIES`]): then an eMAID;
     /// 4. two letters and 12 alphanumerics, with or without a 15th that is the right check digit (which is dropped): [`Class::Emaid`].
     ///    A wrong check digit stays part of the canonical form: a mistyped contract is not the contract;
-    /// 5. else [`Class::Other`]: trimmed, upper case.
+    /// 5. a contract number of the older form (DIN SPEC 91286) is an eMAID, too: country (2 letters), provider (3), instance (6), check digit (a digit or
+    ///    `X`), with separators between these parts or without, `DE*8AA*123456*7`. Its check digit is kept, since the form is never
+    ///    without one. It has four digits behind the provider at least, as a contract number has that is told from a name, and is no MAC address
+    ///    (hex from end to end, and no country). A token of twelve characters that only looks like one keeps a code of its own all the same;
+    ///    where no token is declared, twelve characters without a separator are not taken for one ([`is_older_contract`]);
+    /// 6. else [`Class::Other`]: trimmed, upper case.
     ///
     /// DIFFERENCE from the published design: 16 hex digits (ISO 15693) are `Rfid`, or one card would have as many codes as spellings;
     /// `DE-8AA-C12345678`, hex from end to end like most German contracts, is an eMAID, or no bill would find its e-MSP; and text that is not ASCII is `Other` with only its ASCII letters upper-cased, because refusing it would lose a session.
@@ -37,7 +42,7 @@ pub const SEPARATORS: [char; 6] = [':', '-', ' ', '*', '.', '_'];
 /// reader gives UIDs backwards; such a card still has one code in all its spellings.
 pub const HEX_COUNTRIES: [&str; 15] = ["AD", "AE", "AF", "BA", "BB", "BD", "BE", "BF", "CA", "CC", "CD", "CF", "DE", "EC", "EE"];
 
-/// Rules 3 to 5 of [`Identifier::from_wire`].
+/// Rules 3 to 6 of [`Identifier::from_wire`].
 fn by_value(text: &str) -> (Class, String) {
     let mut bare = bare(text);
     if bare.len() == 15 && looks_like_emaid(&bare) && check_digit(&bare[..14]) == bare.chars().last() {
@@ -46,7 +51,7 @@ fn by_value(text: &str) -> (Class, String) {
     let hex = matches!(bare.len(), 8 | 14 | 16 | 20) && bare.bytes().all(|b| b.is_ascii_hexdigit());
     if hex && !(bare.len() == 14 && HEX_COUNTRIES.contains(&&bare[..2])) {
         (Class::Rfid, bare)
-    } else if looks_like_emaid(&bare) {
+    } else if looks_like_emaid(&bare) || (looks_like_older_contract(&bare) && is_in_parts(text)) {
         (Class::Emaid, bare)
     } else {
         bare.zeroize();
@@ -59,6 +64,41 @@ fn looks_like_emaid(bare: &str) -> bool {
     matches!(bare.len(), 14 | 15)
         && bare.bytes().all(|b| b.is_ascii_alphanumeric())
         && bare.bytes().take(2).all(|b| b.is_ascii_alphabetic())
+}
+
+/// Country, provider, instance and check digit of DIN SPEC 91286, by shape alone: `bare` is upper case without separators.
+fn looks_like_older_contract(bare: &str) -> bool {
+    bare.len() == 12
+        && bare.bytes().all(|b| b.is_ascii_alphanumeric())
+        && bare.bytes().take(2).all(|b| b.is_ascii_alphabetic())
+        && bare.ends_with(|check: char| check.is_ascii_digit() || check == 'X')
+        && bare.bytes().skip(5).filter(u8::is_ascii_digit).count() >= 4
+        && (HEX_COUNTRIES.contains(&&bare[..2]) || !bare.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether separators stand nowhere but between the parts of a contract number of the older form.
+fn is_in_parts(text: &str) -> bool {
+    let mut letters = 0;
+    text.trim_matches(|c: char| c.is_ascii_whitespace()).chars().all(|c| {
+        let apart = SEPARATORS.contains(&c);
+        letters += usize::from(!apart);
+        !apart || matches!(letters, 2 | 5 | 11)
+    })
+}
+
+/// Whether a part of a text that is not declared to be a token is a contract number of the older form: with `*` or `-` on both sides of the provider,
+/// and perhaps before the check digit. Without them it would be any serial number of twelve characters.
+pub(crate) fn is_older_contract(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let apart = |at: usize| matches!(bytes.get(at), Some(b'*' | b'-'));
+    let inside = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    (0..bytes.len().saturating_sub(13)).any(|at| {
+        if !(apart(at + 2) && apart(at + 6)) || (at > 0 && inside(at - 1)) {
+            return false;
+        }
+        let end = at + 14 + usize::from(apart(at + 13));
+        !inside(end) && text.get(at..end).is_some_and(|part| is_in_parts(part) && looks_like_older_contract(&bare(part)))
+    })
 }
 
 fn upper(text: &str) -> String {
@@ -95,6 +135,16 @@ mod tests {
             ("NLTNMC00122045X", Class::Emaid, "NLTNMC00122045X"), // wrong check digit: K
             ("DEABC012345678", Class::Emaid, "DEABC012345678"),
             ("DE*8AA*C12345678", Class::Emaid, "DE8AAC12345678"), // hex from end to end, and yet no card
+            ("DE*8AA*123456*7", Class::Emaid, "DE8AA1234567"),
+            ("de-8aa-123456-7", Class::Emaid, "DE8AA1234567"),
+            ("DE8AA1234567", Class::Emaid, "DE8AA1234567"),
+            ("NL-TNM-1A234B-X", Class::Emaid, "NLTNM1A234BX"),
+            ("NL-TNM-12345-67", Class::Other, "NL-TNM-12345-67"), // no such parts
+            ("NL-TNM-123456-C", Class::Other, "NL-TNM-123456-C"), // no such check digit
+            ("NL-TNM-AB12CD-3", Class::Other, "NL-TNM-AB12CD-3"), // too few digits
+            ("NL-TNM-123456", Class::Other, "NL-TNM-123456"),
+            ("AA:BB:CC:12:34:56", Class::Other, "AA:BB:CC:12:34:56"),
+            ("AABBCC123456", Class::Other, "AABBCC123456"), // a MAC address: no such country
             ("DEADBEEF", Class::Rfid, "DEADBEEF"),
             ("FADEBEEF123456", Class::Rfid, "FADEBEEF123456"), // no such country
             ("Visitor 7", Class::Other, "VISITOR 7"),
@@ -148,6 +198,20 @@ mod tests {
             let mut text = text;
             text.extend(check_digit(&bare).filter(|_| with_check));
             prop_assert_eq!(read(&text), (Class::Emaid, bare));
+        }
+
+        #[test]
+        fn a_contract_of_the_older_form_is_one_contract_in_any_spelling(
+            parts in ("NL", "[0-9A-Z]{3}", "[0-9]{4}[0-9A-Z]{2}", "[0-9X]"), marks in proptest::array::uniform3("[-*]?"), lower: bool,
+        ) {
+            let text = format!("{}{}{}{}{}{}{}", parts.0, marks[0], parts.1, marks[1], parts.2, marks[2], parts.3);
+            let text = if lower { text.to_ascii_lowercase() } else { text };
+            prop_assert_eq!(read(&text), (Class::Emaid, [parts.0, parts.1, parts.2, parts.3].concat()));
+            let in_groups = !marks[0].is_empty() && !marks[1].is_empty();
+            prop_assert_eq!(is_older_contract(&text), in_groups);
+            prop_assert_eq!(is_older_contract(&format!("tag {text}, seen")), in_groups);
+            let (behind_a_letter, before_a_digit) = (format!("x{text}"), format!("{text}0"));
+            prop_assert!(!is_older_contract(&behind_a_letter) && !is_older_contract(&before_a_digit));
         }
 
         #[test]

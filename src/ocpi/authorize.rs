@@ -115,7 +115,8 @@ fn names(word: &str, token: &EmspToken, codes: &TokenCodes) -> bool {
     [(codes.uid, &token.uid), (codes.contract, &token.contract)].into_iter().chain(group).any(|(code, text)| {
         let identifier = Identifier::from_wire(text.expose(), Declared::Undeclared);
         let canonical = bare(identifier.canonical.expose());
-        let customer = canonical.get(5..14).filter(|_| identifier.class == Class::Emaid);
+        // Nine characters in an eMAID, six in a contract number of the older form.
+        let customer = canonical.get(5..if canonical.len() < 14 { 11 } else { 14 }).filter(|_| identifier.class == Class::Emaid);
         watch.add(code, &identifier, None);
         holds(&bare(text.expose())) || holds(&canonical) || customer.is_some_and(holds)
     }) || watch.knows(word)

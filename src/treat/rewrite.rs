@@ -235,10 +235,13 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             }
         };
         let span = self.cursor.skip()?;
-        // Nothing that is counted or measured is as much as the number of a SIM card. Whether it is a card in use is not asked: the central system
+        // Nothing that is counted or measured is as much as the number of a SIM card, or has the letters of a card with an E. Whether it is a card in use is not asked: the central system
         // may have chosen the number, and what comes back must not tell it (I5).
-        let huge = || span.len() >= LONG_NUMBER && text::is_huge(&self.cursor.text()[span.clone()]);
-        if fits && shape == Shape::Number && self.up() && !context.rules.allow_all && huge() {
+        let odd = || {
+            let number = &self.cursor.text()[span.clone()];
+            (number.len() >= LONG_NUMBER && text::is_huge(number)) || (number.len() >= text::SHORTEST_CARD && text::is_scaled_card(number))
+        };
+        if fits && shape == Shape::Number && self.up() && !context.rules.allow_all && odd() {
             self.tally.withheld += 1;
             return Ok(Withheld);
         }

@@ -1,11 +1,13 @@
 //! What a string looks like: tells times, numbers and plain words from anything that could name a person or a card.
 
+use crate::identity::is_older_contract;
 use base64::Engine;
 use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::DecodePaddingMode::RequireNone;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD as BASE64};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The fewest letters and digits that can hold a card number: a 4-byte UID in hexadecimal (ISO 14443-3).
 pub(crate) const SHORTEST_CARD: usize = 8;
@@ -27,10 +29,16 @@ const fn lenient(alphabet: &Alphabet) -> GeneralPurpose {
     GeneralPurpose::new(alphabet, config)
 }
 
-/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space. Without a
-/// point or a sign, `12E34567` is the number of a card.
+/// The most digits of an exponent: a number of 64 bits has three at most.
+const MOST_EXPONENT: usize = 3;
+
+/// A plain decimal number of at most 20 characters: optional sign, digits, optional fraction, optional exponent. No white space.
 pub(crate) fn is_decimal(text: &str) -> bool {
-    // The usual case in one pass: digits, perhaps one point and more digits.
+    is_digits(text) || is_signed_or_scaled(text)
+}
+
+/// The usual decimal in one pass: digits, perhaps one point and more digits.
+pub(super) fn is_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
     let past_digits = |mut at: usize| {
         while bytes.get(at).is_some_and(u8::is_ascii_digit) {
@@ -39,19 +47,17 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         at
     };
     let whole = past_digits(0);
-    if whole > MOST_DIGITS {
+    if whole == 0 || whole > MOST_DIGITS || bytes.len() > 20 {
         return false;
     }
-    if whole > 0 && bytes.len() <= 20 {
-        let end = if bytes.get(whole) == Some(&b'.') { past_digits(whole + 1) } else { whole };
-        if end == bytes.len() && end != whole + 1 {
-            return true;
-        }
-    }
-    if !matches!(bytes, [b'0'..=b'9' | b'-' | b'+', ..]) {
-        return false;
-    }
-    if bytes.len() >= SHORTEST_CARD && bytes.iter().all(u8::is_ascii_alphanumeric) {
+    let end = if bytes.get(whole) == Some(&b'.') { past_digits(whole + 1) } else { whole };
+    end == bytes.len() && end != whole + 1
+}
+
+/// A decimal with a sign, a comma or an exponent.
+pub(super) fn is_signed_or_scaled(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if !matches!(bytes, [b'0'..=b'9' | b'-' | b'+', ..]) || is_scaled_card(text) {
         return false;
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -63,6 +69,15 @@ pub(crate) fn is_decimal(text: &str) -> bool {
     text.len() <= 20 && fits && digits(whole) && digits(fraction) && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
 }
 
+/// Whether a number with an exponent may be the number of a card of which one letter is an E, `12E34567`, whatever its signs: the exponent has more
+/// digits than any, or there is no point, and as many letters and digits as a card has. Numbers that are printed with an exponent have a point.
+pub(crate) fn is_scaled_card(number: &str) -> bool {
+    let Some(at) = memchr::memchr2(b'e', b'E', number.as_bytes()) else { return false };
+    let (mantissa, exponent) = number.split_at(at);
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+    digits(exponent) > MOST_EXPONENT || (!mantissa.contains(['.', ',']) && digits(mantissa) + 1 + digits(exponent) >= SHORTEST_CARD)
+}
+
 /// Whether a number in JSON is too big for anything that is counted or measured.
 pub(crate) fn is_huge(number: &str) -> bool {
     let whole = number.bytes().skip_while(|b| *b == b'-').take_while(u8::is_ascii_digit).count();
@@ -70,12 +85,12 @@ pub(crate) fn is_huge(number: &str) -> bool {
 }
 
 /// The value of a switch or a number, as configuration keys and variables hold them. At most seven digits: enough for any
-/// setting, too few for a card number.
+/// setting, too few for a card number; the E of an exponent counts as one.
 pub(crate) fn is_setting(text: &str) -> bool {
     text.is_empty()
         || text.eq_ignore_ascii_case("true")
         || text.eq_ignore_ascii_case("false")
-        || (is_decimal(text) && text.bytes().filter(u8::is_ascii_digit).count() < SHORTEST_CARD)
+        || (is_decimal(text) && text.bytes().filter(u8::is_ascii_alphanumeric).count() < SHORTEST_CARD)
 }
 
 /// [`str::trim`], at once where there is nothing to trim: where a text begins and ends with letters, digits or signs of ASCII.
@@ -169,9 +184,33 @@ pub(crate) fn is_exi(text: &str) -> bool {
     text.len() <= LONGEST_EXI && BASE64.decode(text).is_ok_and(|bytes| bytes.first().is_some_and(|first| first & 0xc0 == 0x80))
 }
 
-/// A digest: at least 32 characters of hexadecimal or base64. Shorter ones could be a card number. What is text when it is decoded is none.
+/// A digest of SHA-256, SHA-384 or SHA-512, in hexadecimal or in padded base64 (of the usual alphabet: in the one for addresses, a contract number
+/// with its hyphens has a form, too); or the twenty bytes in hexadecimal that the serial number of a certificate has at most (RFC 5280 §4.1.2.2):
+/// many have that many, and the status of a certificate is asked by it. What is text when it is decoded is none, nor is what was filled up to the
+/// length with something shorter.
 pub(crate) fn is_digest(text: &str) -> bool {
-    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b)) && !is_encoded_text(text)
+    let hex = matches!(text.len(), 40 | 64 | 96 | 128) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    // 32, 48 or 64 bytes.
+    let base64 = || {
+        matches!(text.len(), 44 | 64 | 88)
+            && text.bytes().any(|b| b.is_ascii_lowercase())
+            && text.bytes().any(|b| b.is_ascii_uppercase())
+            && BASE64.decode(text).is_ok_and(|bytes| matches!(bytes.len(), 32 | 48 | 64))
+    };
+    (hex || base64()) && !is_padded(text) && !is_encoded_text(text)
+}
+
+/// Whether the same eight characters stand twice in a text of at most 128: so they do where a card number is filled up with zeros, or said again.
+/// In a digest by chance once in half a million; that one is coded like any other reference.
+fn is_padded(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..bytes.len()).any(|apart| {
+        let mut same = 0;
+        bytes.iter().zip(&bytes[apart..]).any(|(a, b)| {
+            same = if a.eq_ignore_ascii_case(b) { same + 1 } else { 0 };
+            same >= 8
+        })
+    })
 }
 
 /// Whether a text is another one in base64 or hexadecimal: twelve characters at least, since a shorter word of a technical name may happen to be
@@ -188,13 +227,51 @@ fn is_encoded_text(text: &str) -> bool {
         || [&LENIENT, &LENIENT_URL].into_iter().any(|base64| base64.decode(bare).is_ok_and(|bytes| is_text(&bytes)))
 }
 
-/// A telephone number as people write it: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
-fn is_phone(text: &str) -> bool {
-    let text = trimmed(text);
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    matches!(text.trim_start_matches('(').bytes().next(), Some(b'+' | b'0'))
-        && (9..=15).contains(&digits)
-        && text.bytes().all(|b| b.is_ascii_digit() || b"+ ()-/".contains(&b))
+/// The fewest and the most digits of a telephone number, a country's code and an area's included (E.164 has 15 at most).
+const PHONE: std::ops::RangeInclusive<usize> = 9..=15;
+/// The most signs between two groups of its digits: `+49 (0) - 151`.
+const SIGNS_BETWEEN: usize = 4;
+
+/// The first telephone number at or behind `from`, as people write them: see [`phone_at`].
+fn phone(text: &str, from: usize) -> Option<Range<usize>> {
+    (from..text.len()).find_map(|at| phone_at(text.as_bytes(), at))
+}
+
+/// A telephone number that begins here: from 9 to 15 digits in groups, with the country's code behind a plus, or beginning with 0.
+fn phone_at(text: &[u8], start: usize) -> Option<Range<usize>> {
+    let byte = |at: usize| text.get(at).copied().unwrap_or(b' ');
+    let is_digit = |at: usize| byte(at).is_ascii_digit();
+    let lead = byte(start);
+    let before = start.checked_sub(1).map_or(b' ', byte);
+    // A group inside a number or a day does not begin one: 2024-01-15, 1.2.3-0415, 1.2.3+2024.
+    let inside = before.is_ascii_digit() || (b"+-.".contains(&before) && start >= 2 && is_digit(start - 2));
+    // A version has a dot behind its 0, a telephone number has none there.
+    let leads = lead == b'+' || (lead == b'0' && byte(start + 1) != b'.');
+    if inside || !leads {
+        return None;
+    }
+    let glued = before.is_ascii_alphabetic();
+    let (mut digits, mut at, mut found) = (0, start, None);
+    loop {
+        let signs = text[at..].iter().take(SIGNS_BETWEEN + 1).take_while(|b| b"+ ()-/.".contains(b)).count();
+        let group = at + signs;
+        at = group;
+        while is_digit(at) {
+            at += 1;
+        }
+        digits += at - group;
+        if at == group || signs > SIGNS_BETWEEN || digits > *PHONE.end() {
+            return found;
+        }
+        // Behind a letter it is a version and its day or year: v01-20240115, rc+2024.01.15.
+        let run = std::str::from_utf8(&text[group..at]).unwrap_or_default();
+        if glued && (is_date(run) || (run.len() == 4 && run.starts_with("20"))) {
+            return found;
+        }
+        if digits >= *PHONE.start() {
+            found = Some(start..at);
+        }
+    }
 }
 
 /// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
@@ -237,8 +314,9 @@ fn has_identifier(text: &str, in_groups: bool) -> bool {
     if text.contains('@') || text.contains("://") || text.contains("(at)") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return true;
     }
-    // Padding stands at the end of base64 and of no name.
-    if text.ends_with('=') || is_phone(text) || text.split(' ').any(is_encoded_text) {
+    // Padding stands at the end of base64 and of no name. Few names have as many digits as a telephone number.
+    let has_phone = || text.bytes().filter(u8::is_ascii_digit).count() >= *PHONE.start() && phone(text, 0).is_some();
+    if text.ends_with('=') || has_phone() || text.split(' ').any(is_encoded_text) {
         return true;
     }
     let mut pairs = 0;
@@ -263,6 +341,9 @@ fn has_identifier(text: &str, in_groups: bool) -> bool {
             pairs = 0;
             paired.clear();
         }
+    }
+    if is_older_contract(text) {
+        return true;
     }
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     // 04A2B3C-4D5E6F7: a card in odd groups. Without a letter it is a version number or a time.
@@ -309,6 +390,20 @@ pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, 
             let last = (at + 1..words.len()).find(|next| !bare(words[*next]).is_empty()).unwrap_or(at);
             blot[first..=last].fill(true);
         }
+    }
+    // A telephone number, whatever the length of its groups: "030-123 45 67".
+    let (mut from, mut word, mut start) = (0, 0, 0);
+    while let Some(number) = phone(text, from) {
+        while start < number.end {
+            let end = start + words[word].len();
+            blot[word] |= end > number.start;
+            // Its last word may be the first of the next.
+            if end > number.end {
+                break;
+            }
+            (word, start) = (word + 1, end);
+        }
+        from = number.end;
     }
     // Numbers and hexadecimal groups spread over neighbouring words: "04 A2 B3 C4", "06 1234 5678", "NL91 ABNA 0417 1643 00".
     let grouped = |word: &str| {
@@ -389,6 +484,33 @@ mod tests {
     }
 
     #[test]
+    fn decimals_pass_and_cards_with_a_single_e_do_not() {
+        for fine in
+            ["0", "12.5", "-12.5", "+1,5", "1.2E+3", "0.5e-3", "12E3", "1e-3", "1.23456e+06", "123456.7E+01", "-1.5E300", "-12345678"]
+        {
+            assert!(is_decimal(fine), "{fine}");
+        }
+        for not in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "12E34567",
+            "-12E34567",
+            "+12E34567",
+            "12E-34567",
+            "12E+34567",
+            "1.2E34567",
+            "123456E7",
+            "-123456e-7",
+            "1e",
+        ] {
+            assert!(!is_decimal(not), "{not}");
+        }
+        assert!(is_setting("1.5e3") && !is_setting("1.2345E67"));
+    }
+
+    #[test]
     fn technical_names_pass_and_identifiers_do_not() {
         for name in [
             "Terra AC W22-T-R-0",
@@ -401,6 +523,10 @@ mod tests {
             "FW 20241103",
             "Energy.Active.Import.Register",
             "v5.1.0-rc2",
+            "EV-22A-1234-567",
+            "AC-22K-WALLBX-1",
+            "EVB-22A-123456-7",
+            "DC-54A-123456-Z",
         ] {
             assert!(!is_identifier_like(name), "{name}");
         }
@@ -413,12 +539,69 @@ mod tests {
             "DEADBEEF",
             "NLABC123456789",
             "NL-ABC-123456789",
+            "DE*8AA*123456*7",
+            "DE-8AA-123456-7",
+            "de-8aa-123456-x of Jan",
+            "NL*TNM*1234567",
             "x 12345678",
             "WVWZZZ1JZ3W386752",
             "me@example.org",
             "card04A2B3C4",
         ] {
             assert!(is_identifier_like(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_telephone_number_is_told_anywhere_in_a_name_and_versions_and_serials_are_none() {
+        for odd in [
+            "Jan 06-1234-5678",
+            "Jan 06-123-4567",
+            "tel 030-123 45 67",
+            "tel. 030/123 45 67",
+            "T: 030.123.4567",
+            "tel030-123 45 67",
+            "(030) 123 45 67 Jan",
+            "call 030-123 45 67 now",
+            "Box 12 030-123 45 67",
+            "Box 12/030-123 45 67",
+            "bel +31 30 123 45 67",
+            "bel (+31) 30-123 45 67",
+            "+ 31 30 123 45 67",
+            "+49 (0)30 / 123 456",
+            "+31.30.123.45.67",
+            "01 23 45 67 89",
+            "Jan 06-20241 103",
+            "Jan 06-1234-567 2024-01-15",
+            "0-123-456-789",
+        ] {
+            assert!(is_identifier_like(odd) && is_identifier_like_in_groups(odd), "{odd}");
+        }
+        for name in [
+            "CP 22kW 3-phase",
+            "v1.2.3-20240115",
+            "v01-20240115",
+            "v01-2024-0115",
+            "2024-01-15",
+            "Stand 2024-01-15",
+            "FW 2024-01-15 080",
+            "1.2.3+20241031",
+            "rc+2024.01.15.123",
+            "ABB Terra 184 CC",
+            "EVC-22-AB",
+            "EVC-0022-AB-0113",
+            "SN 0112-AC-0415",
+            "0.12.345.6789-rc1",
+            "4.0.5-0012.345.7",
+            "Terra 54 CJG 4.1.0-1234.567",
+            "400 V 32 A 50 Hz 1000000",
+            "DIN 0100-722",
+            "IEC 61851-1:2019",
+            "0-10 V",
+            "+01:00",
+            "EN 50620 3x230/400 V 0.5 A",
+        ] {
+            assert!(!is_identifier_like(name) && !is_identifier_like_in_groups(name), "{name}");
         }
     }
 
@@ -435,6 +618,7 @@ mod tests {
             "jan@example.org",
             "+31 6 1234 5678",
             "0612345678",
+            "030-123 45 67",
             "NL91ABNA0417164300",
             "NL91 ABNA 0417 1643 00",
             "192.168.10.17",
@@ -476,6 +660,35 @@ mod tests {
         }
         for not in ["tx-04A2B3C4", "04A2B3C4", "12345678", "04a2b3c4-d5e6-1000-8000-000000000000", "a b"] {
             assert!(!is_harmless_reference(not), "{not}");
+        }
+    }
+
+    #[test]
+    fn digests_have_the_length_of_one_and_repeat_nothing() {
+        let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let base64 = "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=";
+        for fine in [hex, &hex.to_uppercase(), &hex[..40], base64] {
+            assert!(is_digest(fine), "{fine}");
+        }
+        for not in [
+            "",
+            &hex[..32],
+            &hex[..63],
+            &hex[1..41].replace('8', "-"),
+            &hex.replace('d', "-"),
+            &base64[..43],
+            &base64.to_uppercase(),
+            &base64.replace('+', "-"),
+            &format!("{}-04A2B3C4D5E6F7", &hex[..49]),
+            &format!("{hex}00"),
+            &format!("{}04A2B3C4D5E6F7", "0".repeat(26)),
+            &format!("{}04A2B3C4D5E6F7", "0".repeat(50)),
+            &"04A2B3C4".repeat(8),
+            &"04A2b3C4".repeat(8),
+            &BASE64.encode([0; 32]),
+            &BASE64.encode("04A2B3C4D5E6F7 NL-ABC-C12345678"),
+        ] {
+            assert!(!is_digest(not), "{not}");
         }
     }
 

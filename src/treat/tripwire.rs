@@ -235,9 +235,11 @@ fn is_common(content: &str, words: &Words) -> bool {
     }
 }
 
-/// A meter reading: decimal digits with a fraction, or fewer than a card number has when it is printed in decimal (ten, with leading zeros).
+/// A meter reading: decimal digits with a fraction, or fewer than a card number has when it is printed in decimal (ten, with leading zeros). One with
+/// an exponent has the letters of a card.
 fn is_plain_number(text: &str) -> bool {
-    super::text::is_decimal(text) && (text.contains(['.', ',']) || text.len() < 10)
+    let plain = super::text::is_digits(text) || (super::text::is_signed_or_scaled(text) && !text.contains(['e', 'E']));
+    plain && (text.contains(['.', ',']) || text.len() < 10)
 }
 
 /// What counts of a byte when an identifier is looked for: letters whatever their case, digits, and what base64 has besides, numbered from 1; 0

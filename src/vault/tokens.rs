@@ -401,7 +401,7 @@ fn by_tokens(rows: &[TokenRow], identifier: &Identifier, recipients: &Recipients
     let mut owners: Vec<Party> = rows.iter().filter_map(|row| Party::parse(&row.owner)).collect();
     owners.dedup(); // rows are in the order of their owners
     let mut others = by_value(identifier, recipients);
-    // Contracts of older forms (DIN SPEC 91286) are no eMAIDs, and yet they begin with their provider. That gives them to nobody, but speaks.
+    // What is no contract number of a form that is known may yet begin with its provider (`NL-ABC-1234`). That gives it to nobody, but speaks.
     let bare = || identifier.canonical.expose().chars().filter(|c| !SEPARATORS.contains(c)).collect::<String>(); // compared with public names
     if identifier.class == Class::Other {
         others.extend(bare().get(..5).and_then(Party::parse).filter(|party| recipients.find(party).is_some()));

@@ -81,6 +81,8 @@ async fn an_owner_is_known_by_token_provider_or_range_and_never_guessed() {
     assert_eq!(fate(&world, "04999999").await, "ambiguous_owner", "two e-MSPs have a token of it");
     assert_eq!(fate(&world, "NLABCC12345678").await, ABC, "the provider in an eMAID");
     assert_eq!(fate(&world, "DE-NEW-C12345678-X").await, NEW, "with separators and check digit");
+    assert_eq!(fate(&world, "NL*ABC*123456*7").await, ABC, "in the older form");
+    assert_eq!(fate(&world, "NLABC1234568").await, ABC, "and without its separators");
     assert_eq!(fate(&world, "FRXYZC12345678").await, "unknown_owner", "a provider without an entry");
     assert_eq!(fate(&world, "04AB12CD34EF56").await, ABC, "a range");
     assert_eq!(fate(&world, "04ABCD12").await, "ambiguous_owner", "two ranges");

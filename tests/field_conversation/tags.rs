@@ -31,6 +31,7 @@ fn field_15_one_card_is_one_code_however_it_is_spelt() {
             "04 A2 B3 C4 D5 E6 F7",
         ],
         vec!["NLTNMC00122045K", "NL-TNM-C00122045-K", "nl*tnm*c00122045", "NLTNMC00122045"],
+        vec!["DE*8AA*123456*7", "DE-8AA-123456-7", "DE8AA1234567", "de*8aa*123456*7"],
         // Alfen: hexadecimal only, padded to what a card of ten bytes has.
         vec!["04A2B3C4", "04a2b3c4"],
         vec!["Visitor 7", "VISITOR 7", "visitor 7 "],
@@ -43,7 +44,7 @@ fn field_15_one_card_is_one_code_however_it_is_spelt() {
     }
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 4);
+    assert_eq!(codes.len(), 5);
 }
 
 #[test]

@@ -186,6 +186,7 @@ async fn a_reference_that_names_the_customer_in_part_or_in_another_encoding_is_n
     let words = [
         ("NLABCC12345678", true),         // the contract without its check digit
         ("2026-11-24/C12345678/1", true), // the customer's number in it
+        ("2026-11-24/654321/1", true),    // the same of the group's, in the older form
         ("F7E6D5C4B3A204", true),         // the card's bytes from behind
         ("1304792892040951", true),       // as a number
         ("b3JkZXItMjAyNi0xMS0yNA", false),
@@ -204,7 +205,7 @@ async fn a_reference_that_names_the_customer_in_part_or_in_another_encoding_is_n
     let world = World::with(&[emsp("NL-ABC", "2.2.1", "pull", &format!("tokens_url = \"{}/tokens\"", them.url))]).await;
     let (abc, csms) = (world.granted("NL-ABC").await, world.granted("csms").await);
     let mut object = token("NL-ABC", "04A2B3C4D5E6F7");
-    (object["contract_id"], object["group_id"]) = (json!("NL-ABC-C12345678-0"), Value::Null);
+    (object["contract_id"], object["group_id"]) = (json!("NL-ABC-C12345678-0"), json!("NL*ABC*654321*7"));
     object["contract_id"] = json!(format!("NL-ABC-C12345678-{}", check_digit("NLABCC12345678")));
     assert_eq!(world.call("PUT", "/2.2.1/tokens/NL/ABC/04A2B3C4D5E6F7", &abc, &object).await.http, 201);
     let code = codes(&world, "04A2B3C4D5E6F7").0;

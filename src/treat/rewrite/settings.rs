@@ -8,6 +8,9 @@ use crate::treat::Verdict::{self, Kept, Withheld};
 use crate::treat::text;
 use std::ops::Range;
 
+/// The letters and digits of a contract number of the older form (DIN SPEC 91286).
+const BARE_OLDER_CONTRACT: usize = 12;
+
 impl Rewriter<'_, '_> {
     /// Whether the central system itself has just named this setting: then its name is nothing new to it ([`Rewriter::keep_given`]).
     pub(super) fn was_asked(&mut self, span: &Range<usize>, content: &str) -> bool {
@@ -25,9 +28,10 @@ impl Rewriter<'_, '_> {
         let known = rules.keys.contains_key(&lower)
             || rules.components.contains_key(&lower)
             || rules.components.values().any(|c| c.contains_key(&lower));
-        // Many names have the length of a contract number, but not its digits.
+        // Many names have the length of a contract number, but not its digits; or that of one of the older form, but not its separators.
         let is_number = || match Identifier::from_wire(content, Declared::Undeclared).class {
             Class::Rfid => true,
+            Class::Emaid if content.len() <= BARE_OLDER_CONTRACT => false,
             Class::Emaid => content.bytes().filter(u8::is_ascii_digit).count() >= 4,
             _ => false,
         };
