@@ -1,4 +1,4 @@
-//! CDRs reach the e-MSP that owns them exactly once and in order, whatever it answers; nobody else gets anything; and all that left is in the
+//! CDRs reach the e-MSP that owns them exactly once, and those of a session in order, whatever it answers; nobody else gets anything; and all that left is in the
 //! disclosure log.
 
 #![allow(clippy::unwrap_used, reason = "a test says what must hold")]
@@ -12,12 +12,13 @@ mod party;
 
 use market::*;
 use serde_json::Value;
+use sluis::billing::office::{Held, discard};
 use sluis::identity::{Declared, Identifier};
 use sluis::metrics::Metrics;
 use sluis::ocpi::peer::{Peer, Peers};
 use sluis::recipient::Ocpi;
 use sluis::secret::Sensitive;
-use sluis::store::{CdrState, Op};
+use sluis::store::{CdrRow, CdrState, Op};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -339,7 +340,8 @@ async fn a_version_that_the_cdr_is_not_written_in_is_no_way() {
 
 #[tokio::test]
 async fn what_an_operator_takes_out_of_the_queue_is_not_sent() {
-    let world = World::new();
+    let mut world = World::new();
+    world.pace.doubts = u32::MAX;
     let open: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
     let (books, server) =
         books_of(|_, asked, books| if open.load(Ordering::SeqCst) { books.accept(asked) } else { Say::status(500) }).await;
@@ -359,6 +361,91 @@ async fn what_an_operator_takes_out_of_the_queue_is_not_sent() {
     assert_eq!(books.accepted(), ids[2..]);
     assert_eq!([world.state(&ids[0]), world.state(&ids[1])], [CdrState::Discarded, CdrState::Discarded]);
     assert!(!books.seen.lock().unwrap().contains(&ids[1]) && !world.disclosed("NL-ABL").contains(&ids[1]));
+}
+
+/// One that the e-MSP cannot digest holds up neither the rest nor, for ever, itself; but what takes it back stays behind it.
+#[tokio::test]
+async fn a_cdr_that_fails_for_ever_is_stepped_over_and_its_session_waits_for_it() {
+    let world = World::new();
+    let mended: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+    let (books, server) = books_of(|_, asked, books| match Books::id(asked).as_str() {
+        "cdr-NL-AAR-00003" if !mended.load(Ordering::SeqCst) => Say::status(500),
+        "cdr-NL-AAR-00004" if !mended.load(Ordering::SeqCst) => Say::ocpi(200, 3000, Value::Null),
+        _ => books.accept(asked),
+    })
+    .await;
+    let store = world.custody.store();
+    let mut ids = world.queue("NL-AAR", 0..35).await;
+    let stuck = store.cdr(&ids[3]).unwrap().unwrap();
+    let credit = format!("{}-C", stuck.id);
+    let body = stuck.body.clone().unwrap().replace(&stuck.id, &credit);
+    store.commit(vec![Op::CdrInsert(CdrRow { seq: 0, id: credit.clone(), body: Some(body), ..stuck })]).await.unwrap();
+    ids.extend(world.queue("NL-AAR", 35..80).await);
+    let delivering = world.start(&[emsp("NL-AAR", &server.url)]);
+    until("the rest arrives", || world.in_state(CdrState::Delivered, "NL-AAR") == 78).await;
+    assert!(!books.seen.lock().unwrap().contains(&credit), "nothing is taken back that is not there");
+    // Those behind it that were read later too.
+    ids.extend(world.queue("NL-AAR", 80..120).await);
+    until("what comes later arrives", || world.in_state(CdrState::Delivered, "NL-AAR") == 118).await;
+    assert_eq!([&ids[3], &ids[4], &credit].map(|id| world.state(id)), [CdrState::Queued; 3]);
+    let rest: Vec<String> = ids.iter().filter(|id| **id != ids[3] && **id != ids[4]).cloned().collect();
+    assert_eq!(books.accepted(), rest, "and in order");
+    mended.store(true, Ordering::SeqCst);
+    until("it arrives once it can", || world.in_state(CdrState::Queued, "NL-AAR") == 0).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    let accepted = books.accepted();
+    let place = |id: &String| accepted.iter().position(|other| other == id).unwrap();
+    assert!(accepted.len() == 121 && place(&ids[3]) < place(&credit) && place(&ids[4]) >= 118);
+}
+
+/// Only an outage that answers each CDR alike: when it ends, one CDR may have been the first to find out.
+#[tokio::test]
+async fn an_outage_changes_the_order_by_one_cdr_at_most() {
+    for outage in 30..34 {
+        let world = World::new();
+        let (books, server) = books_of(move |n, asked, books| if n < outage { Say::status(503) } else { books.accept(asked) }).await;
+        let ids = world.queue("NL-AAS", 0..40).await;
+        let delivering = world.start(&[emsp("NL-AAS", &server.url)]);
+        until("all arrive", || world.in_state(CdrState::Delivered, "NL-AAS") == 40).await;
+        delivering.stop(Duration::from_secs(5)).await;
+        let accepted = books.accepted();
+        assert_eq!(accepted.iter().collect::<HashSet<_>>(), ids.iter().collect::<HashSet<_>>());
+        assert_eq!(accepted.len(), 40);
+        let sorted_without_one = (0..40).any(|gone| {
+            let rest: Vec<_> = accepted.iter().enumerate().filter(|(at, _)| *at != gone).map(|(_, id)| id).collect();
+            rest.is_sorted()
+        });
+        assert!(sorted_without_one, "{accepted:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_discards_a_queued_cdr_beside_the_running_gateway() {
+    let mut world = World::new();
+    (world.pace.doubts, world.pace.longest) = (u32::MAX, Duration::from_secs(3600));
+    (world.pace.first, world.pace.tick) = (Duration::from_secs(3600), Duration::from_millis(20));
+    let beside = open(world.dir.path());
+    let theirs = Arc::clone(&beside);
+    let (books, server) = books_of(move |_, asked, books| match Books::id(asked).as_str() {
+        "cdr-NL-AAT-00000" => Say::status(500),
+        // It is discarded in the moment in which it is on its way.
+        id @ "cdr-NL-AAT-00002" => {
+            discard(&theirs, id).unwrap();
+            books.accept(asked)
+        }
+        _ => books.accept(asked),
+    })
+    .await;
+    let ids = world.queue("NL-AAT", 0..4).await;
+    let delivering = world.start(&[emsp("NL-AAT", &server.url)]);
+    until("the first is tried", || metric("sluis_delivery_attempts_total{recipient=\"NL-AAT\",outcome=\"http_server\"}").is_some()).await;
+    assert!(discard(&beside, &ids[0]).unwrap() > 0, "it may be there all the same");
+    until("the rest arrives", || world.in_state(CdrState::Queued, "NL-AAT") == 0).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(books.accepted(), ids[1..], "each once");
+    assert_eq!(world.state(&ids[0]), CdrState::Discarded);
+    assert_eq!(world.in_state(CdrState::Delivered, "NL-AAT"), 3, "and what was accepted is delivered, whatever was decided meanwhile");
+    assert_eq!(discard(&beside, &ids[2]), Err(Held::Sent));
 }
 
 #[tokio::test]

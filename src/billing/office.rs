@@ -47,8 +47,8 @@ pub enum Held {
     /// Only where it was refused.
     #[error("no e-MSP refused it")]
     NotRefused,
-    /// Sent and accepted, or on its way.
-    #[error("it is queued or delivered: credit it instead")]
+    /// Sent and accepted.
+    #[error("it is delivered: credit it instead")]
     Sent,
     /// Still not known whose it is, by a closed word.
     #[error("nobody can be told of it: {0}")]
@@ -223,16 +223,22 @@ impl Office<'_> {
     }
 }
 
-/// Decides that a quarantined or refused CDR goes to nobody.
+/// Decides that a CDR that its e-MSP has not accepted goes to nobody, and with it what would take it back. Returns how often it was sent: its
+/// e-MSP may have it all the same. If it is on its way at this moment and is accepted, it counts as delivered.
 ///
 /// # Errors
 /// It stays where it is.
-pub fn discard(custody: &Custody, id: &str) -> Result<(), Held> {
+pub fn discard(custody: &Custody, id: &str) -> Result<u32, Held> {
     let row = custody.store().cdr(id)?.ok_or(Held::NoSuchCdr)?;
-    if !matches!(row.state, CdrState::Quarantined | CdrState::Refused | CdrState::Discarded) {
+    if row.state == CdrState::Delivered {
         return Err(Held::Sent);
     }
-    step(custody, row, CdrState::Discarded)
+    let takes_it_back = |other: &CdrRow| Draft::read(&other.draft).is_some_and(|draft| draft.credit_of() == Some(id));
+    let mut all = custody.store().cdrs_of_session(&row.session)?;
+    all.retain(|other| other.id == id || takes_it_back(other) && other.state != CdrState::Delivered);
+    let discarded = |row: CdrRow| Op::CdrMove { id: row.id, from: row.state, to: CdrState::Discarded, tries: row.tries };
+    custody.store().commit_blocking(all.into_iter().map(discarded).collect())?;
+    Ok(row.tries)
 }
 
 /// Queues a refused CDR once more.

@@ -43,7 +43,7 @@ pub(super) enum Cdr {
         #[arg(long, value_parser = party)]
         emsp: Option<Party>,
     },
-    /// Decide that a quarantined or refused CDR goes to nobody.
+    /// Decide that a quarantined, queued or refused CDR goes to nobody.
     Discard {
         /// The CDR.
         id: String,
@@ -78,7 +78,14 @@ pub(super) fn run(config: &Config, command: Cdr) -> Result<(), ExitCode> {
             Ok(())
         }),
         Cdr::Release { id: None, emsp, .. } => office(config, &custody, |office| release_all(office, emsp)),
-        Cdr::Discard { id } => discard(&custody, &id).map(|()| print(&format!("{id} is discarded\n"))).map_err(|why| refused(&id, why)),
+        Cdr::Discard { id } => {
+            let sent = discard(&custody, &id).map_err(|why| refused(&id, why))?;
+            print(&format!("{id} is discarded\n"));
+            if sent > 0 {
+                print(&format!("it was sent {sent} times: if its e-MSP has it all the same, settle that with it\n"));
+            }
+            Ok(())
+        }
         Cdr::Credit { id } => office(config, &custody, |office| {
             let credit = office.credit(&id, clock::now()).map_err(|why| refused(&id, why))?;
             print(&format!("{id} is taken back by {credit}\n"));

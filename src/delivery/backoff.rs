@@ -23,6 +23,8 @@ pub struct Pace {
     pub pull: Duration,
     /// After so many refusals in a row a CDR is refused for good, so that the queue behind it moves on.
     pub refusals: u32,
+    /// After so many failures in a row that the party itself answered with, whether it is the party or the CDR is tried with those behind it.
+    pub doubts: u32,
 }
 
 impl Default for Pace {
@@ -38,6 +40,7 @@ impl Default for Pace {
             ask: Duration::from_secs(15),
             pull: minutes(60),
             refusals: 8,
+            doubts: 8,
         }
     }
 }

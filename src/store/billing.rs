@@ -62,7 +62,8 @@ impl CdrState {
 /// A CDR as stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CdrRow {
-    /// Its place in the order of CDRs, from 1, never used twice; 0 before it is stored. One owner's CDRs go out in this order.
+    /// Its place in the order of CDRs, from 1, never used twice; 0 before it is stored. One owner's CDRs go out in this order; only one
+    /// that it fails to take again and again is overtaken by those of other sessions.
     pub seq: u64,
     /// The CDR's id.
     pub id: String,

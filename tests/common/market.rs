@@ -39,6 +39,7 @@ pub fn quick() -> Pace {
         ask: ms(300),
         pull: ms(20),
         refusals: 8,
+        doubts: 8,
     }
 }
 
