@@ -14,6 +14,7 @@ use market::*;
 use serde_json::{Value, json};
 use sluis::clock::Timestamp;
 use sluis::config::{Config, Flags};
+use sluis::delivery::Delivering;
 use sluis::identity::{Codes, Declared, Identifier};
 use sluis::ocpi::client::{Bounds, Pass, Trouble, joined};
 use sluis::ocpi::peer::Endpoint;
@@ -203,6 +204,59 @@ async fn tokens_are_pulled_page_by_page_and_on_the_same_origin_only() {
     delivering.stop(Duration::from_secs(5)).await;
     assert_eq!(evil.count(), 0);
     assert!(metric("sluis_tokens_pulled_total{recipient=\"NL-ABD\",outcome=\"skipped\"}") >= Some(3.0));
+}
+
+/// Tokens that an e-MSP offers in the order of their last change. One is updated after the first page of the first pull: all behind it move up,
+/// and the first of the second page is on none.
+async fn offers_and_updates_between_pages(world: &World, owner: &'static str, at: &'static str, counts: bool) -> (Server, Delivering) {
+    let tokens: &'static Mutex<Vec<Value>> = Box::leak(Box::new(Mutex::new((0..25).map(|n| token_object(owner, n)).collect())));
+    let server = Server::start(move |n, asked| {
+        let query: HashMap<_, _> = asked.target.split_once('?').unwrap().1.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let offset: usize = query["offset"].parse().unwrap();
+        let from = query.get("date_from").map(|from| from.replace("%3A", ":")).unwrap_or_default();
+        let mut tokens = tokens.lock().unwrap();
+        let found: Vec<Value> = tokens.iter().filter(|token| token["last_updated"].as_str().unwrap() >= from.as_str()).cloned().collect();
+        if n == 0 {
+            let mut updated = tokens.remove(0);
+            updated["last_updated"] = json!(at);
+            updated["valid"] = json!(false);
+            tokens.push(updated);
+        }
+        let say = Say::ocpi(200, 1000, Value::Array(found.iter().skip(offset).take(10).cloned().collect()));
+        let say = if counts { say.with("x-total-count", found.len().to_string()) } else { say };
+        let next = format!("<http://{}/tokens?offset={}&limit=10&date_from={from}>; rel=\"next\"", asked.headers["host"], offset + 10);
+        if offset + 10 < found.len() { say.with("link", next) } else { say }
+    })
+    .await;
+    let (recipient, mut peer) = emsp(owner, &server.url);
+    peer.endpoints = vec![Endpoint { module: "tokens".into(), role: "SENDER".into(), url: format!("{}/tokens", server.url) }];
+    (server, world.start(&[(recipient, peer)]))
+}
+
+#[tokio::test]
+async fn a_token_that_was_skipped_between_two_pages_is_found_again_soon() {
+    let world = World::new();
+    let (_server, delivering) = offers_and_updates_between_pages(&world, "NL-ABV", "2026-11-24T20:00:00Z", true).await;
+    until("all are there", || world.custody.store().sizes().unwrap().tokens == 25).await;
+    until("and the mark moves", || world.custody.store().mark("tokens NL-ABV").unwrap() == NOW as u64).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(metric("sluis_token_pulls_total{recipient=\"NL-ABV\",outcome=\"unquiet\"}"), Some(1.0));
+}
+
+/// Its clock is hours behind and it counts nothing: no pull can tell.
+#[tokio::test]
+async fn a_skipped_token_of_which_nothing_tells_is_found_within_a_day() {
+    let world = World::new();
+    let (server, delivering) = offers_and_updates_between_pages(&world, "NL-ABW", "2026-11-24T04:00:00Z", false).await;
+    until("later pulls ask for what changed", || server.count() > 6).await;
+    assert_eq!(world.custody.store().sizes().unwrap().tokens, 24);
+    world.now.store(NOW + 86_400_000 - 1, Ordering::SeqCst);
+    let before = server.count();
+    until("it is not time yet", || server.count() > before + 2).await;
+    assert_eq!(world.custody.store().sizes().unwrap().tokens, 24);
+    world.now.store(NOW + 86_400_000, Ordering::SeqCst);
+    until("all are pulled", || world.custody.store().sizes().unwrap().tokens == 25).await;
+    delivering.stop(Duration::from_secs(5)).await;
 }
 
 /// What an e-MSP writes freely may name its customer, and what it writes finely is a name: neither goes to the central system.

@@ -21,6 +21,8 @@ pub struct Pace {
     pub ask: Duration,
     /// How often tokens are pulled.
     pub pull: Duration,
+    /// How often all tokens are pulled, and not only what changed.
+    pub whole: Duration,
     /// After so many refusals in a row a CDR is refused for good, so that the queue behind it moves on.
     pub refusals: u32,
     /// After so many failures in a row that the party itself answered with, whether it is the party or the CDR is tried with those behind it.
@@ -39,6 +41,7 @@ impl Default for Pace {
             gather: Duration::from_millis(200),
             ask: Duration::from_secs(15),
             pull: minutes(60),
+            whole: minutes(24 * 60),
             refusals: 8,
             doubts: 8,
         }

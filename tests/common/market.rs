@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// 2026-11-24T10:00:00Z
+/// 2026-11-24T20:00:00Z
 pub const NOW: i64 = 1_795_514_400_000 + 36_000_000;
 pub const CREDENTIAL: &str = "credentials-token-4711";
 
@@ -38,6 +38,7 @@ pub fn quick() -> Pace {
         gather: ms(1),
         ask: ms(300),
         pull: ms(20),
+        whole: Duration::from_secs(86_400),
         refusals: 8,
         doubts: 8,
     }
