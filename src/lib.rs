@@ -32,7 +32,7 @@
 //! Pure, lowest first: [`websocket`] (the framing, which knows of nothing else here), [`secret`], [`ocpp`], [`pseudonym`], [`identity`],
 //! [`seal`], [`keys`], [`policy`], [`treat`], [`session`], [`charging`], [`cdr`], [`stats`], [`report`] (a release as people read it).
 //! The shell: [`clock`], [`config`], [`recipient`], [`store`], [`vault`], [`journal`], [`custody`] (these four opened as one),
-//! [`reload`] (files that are read again), [`tls`], [`gateway`], [`billing`] (facts to CDRs), [`publication`] (sessions to signed releases
+//! [`reload`] (files that are read again), [`network`] (where connections come from), [`tls`], [`gateway`], [`billing`] (facts to CDRs), [`publication`] (sessions to signed releases
 //! of statistics), [`ocpi`] (parties, their tokens, a surface and a client), [`delivery`] (CDRs to e-MSPs, tokens to the CSMS),
 //! [`metrics`], [`admin`], [`serve`] (all of it started and stopped), [`cli`]; [`emsp`], which runs at an e-MSP and not here; and, behind the
 //! cargo features of their names, `demo`: a small world to run it in, `attack`: a black-box harness that knows nothing of the rest, and
@@ -60,6 +60,7 @@ pub mod identity;
 pub mod journal;
 pub mod keys;
 pub mod metrics;
+pub mod network;
 pub mod ocpi;
 pub mod ocpp;
 pub mod policy;

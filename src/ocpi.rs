@@ -15,6 +15,7 @@ mod envelope;
 pub mod exchange;
 mod listener;
 pub mod peer;
+mod places;
 mod resolve;
 pub mod server;
 pub mod token;

@@ -157,7 +157,7 @@ fn the_faces_of_the_shell_do_not_know_each_other() {
 #[test]
 fn the_rooms_below_the_faces_do_not_know_them() {
     let rooms = sources();
-    for room in ["tls", "reload"] {
+    for room in ["tls", "reload", "network"] {
         let files = rooms.get(room).into_iter().flatten();
         for (path, code) in files {
             for above in ["gateway", "ocpi", "admin", "serve", "cli", "config", "custody", "store", "vault"] {

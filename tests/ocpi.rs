@@ -20,6 +20,7 @@ use sluis::fuzz::ocpi as fuzz;
 use sluis::ocpi::peer::{Peers, Who};
 use sluis::store::{CdrState, Op};
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use world::{START, World, cdr, codes, token};
 
 pub(crate) trait ParseParty {
@@ -281,6 +282,39 @@ async fn guessing_invitations_ends_and_locks_out_nobody_who_has_a_token() {
     }
     assert!(shut || world.get("/versions", "invitation-of-NL-XYZ").await.http == 401);
     assert_eq!(world.get("/versions", &abc).await.http, 200);
+    world.stop().await;
+}
+
+/// Sockets that say nothing, from one address: more than there are places.
+#[tokio::test]
+async fn silent_connections_of_one_network_shut_nobody_else_out_and_end_soon() {
+    let world = World::start().await;
+    let abc = world.granted("NL-ABC").await;
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.unwrap());
+    }
+    // Linux has all of 127.0.0.0/8 on one machine.
+    let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.77.1:0".parse().unwrap()).unwrap();
+    let mut other = elsewhere.connect(([127, 0, 0, 1], world.port).into()).await.unwrap();
+    other.write_all(b"GET /ocpi/versions HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    other.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    // Those that had a place lose it, and the network has its share again.
+    let ends = async {
+        for mut socket in silent {
+            let _ = socket.read(&mut [0]).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(15), ends).await.expect("silence is not waited for");
+    assert_eq!(world.get("/versions", &abc).await.http, 200);
+    // Whoever has asked something may think before it asks the next.
+    other.write_all(b"GET /ocpi/versions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    other.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&rest).matches("HTTP/1.1 401").count(), 1);
     world.stop().await;
 }
 

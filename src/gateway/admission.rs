@@ -3,8 +3,8 @@
 
 use super::bucket::{Bucket, Buckets, Rate};
 use super::handshake::Refusal;
-use super::network::{Network, Range};
 use super::{Settings, machine};
+use crate::network::{Network, Range};
 use dashmap::DashMap;
 use std::net::IpAddr;
 use std::sync::Arc;

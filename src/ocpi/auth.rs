@@ -9,6 +9,7 @@
 
 use super::peer::{Peer, Peers, Who};
 use crate::custody::SecretError;
+use crate::network::Network;
 use crate::secret::Sensitive;
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -186,11 +187,7 @@ impl Failures {
 
     /// A /24 or a /48.
     fn counter(&self, from: IpAddr) -> Option<&AtomicU64> {
-        let network = match from.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
-            IpAddr::V6(address) => (address.to_bits() >> 80) as u64 | 1 << 63,
-        };
-        self.counters.get((self.hash.hash_one(network) % NETWORKS as u64) as usize)
+        self.counters.get((self.hash.hash_one(Network::of(from)) % NETWORKS as u64) as usize)
     }
 
     fn are_too_many(&self, from: IpAddr, minute: u64) -> bool {

@@ -1,6 +1,7 @@
-//! The sockets below the surface: so many connections, each bounded in time and size.
+//! The sockets below the surface: so many connections, of one network and in all, each bounded in time and size.
 
 use super::envelope::Outcome;
+use super::places::Places;
 use super::server::Surface;
 use crate::reload::Watched;
 use crate::tls::Server;
@@ -14,22 +15,27 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Connections at a time: many e-MSPs hold a few each. Those beyond are closed at once.
-pub(super) const CONNECTIONS: usize = 512;
+const CONNECTIONS: usize = 512;
+/// Of them, those of one network (/24, /48): more than all parties behind one proxy need at a time, and one network alone shuts nobody else out.
+const SHARE: usize = CONNECTIONS / 4;
 /// Bytes of a body: a credentials object of a platform with a hundred roles, and many times a token.
 pub(super) const BODY: usize = 64 << 10;
 /// Bytes of a request's head.
 const HEAD: usize = 16 << 10;
-/// Until a request's head is there, idle time before it included.
+/// Until the head of the first request is there: who connects has something to ask.
+const FIRST: Duration = Duration::from_secs(5);
+/// Until the head of a later one is there, idle time before it included.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Until hands are shaken.
-const TLS_PATIENCE: Duration = Duration::from_secs(10);
+const TLS_PATIENCE: Duration = Duration::from_secs(5);
 /// Until its body is there.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection lives; the request that is under way then may end.
@@ -44,7 +50,7 @@ const SWEEP: Duration = Duration::from_secs(3600);
 impl Surface {
     /// Serves, over TLS if there is any, until `stop` is done, then lets the requests under way end.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Watched<Server>>>, stop: impl Future<Output = ()> + Send) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(CONNECTIONS, SHARE);
         let (closing, _) = watch::channel(false);
         let mut talks = JoinSet::new();
         let mut sweep = tokio::time::interval(SWEEP);
@@ -60,8 +66,8 @@ impl Surface {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
                     };
-                    match Arc::clone(&places).try_acquire_owned() {
-                        Ok(place) => {
+                    match places.take(from.ip()) {
+                        Some(place) => {
                             let (surface, closing, tls) = (Arc::clone(&self), closing.subscribe(), tls.clone());
                             talks.spawn(async move {
                                 let _ = socket.set_nodelay(true);
@@ -75,7 +81,7 @@ impl Surface {
                                 drop(place);
                             });
                         }
-                        Err(_) => self.refused_connection(),
+                        None => self.refused_connection(),
                     }
                 }
             }
@@ -100,7 +106,9 @@ async fn talk<S>(surface: Arc<Surface>, socket: S, from: IpAddr, mut closing: wa
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let heard = AtomicBool::new(false);
     let service = service_fn(|request| {
+        heard.store(true, Ordering::Relaxed);
         let surface = Arc::clone(&surface);
         async move { Ok::<_, Infallible>(surface.hear(from, request).await) }
     });
@@ -110,8 +118,15 @@ where
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
+    let silent = async {
+        tokio::time::sleep(FIRST).await;
+        if heard.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = silent => return,
         () = tokio::time::sleep(LIFE) => {}
         _ = closing.wait_for(|closing| *closing) => {}
     }

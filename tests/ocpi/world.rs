@@ -36,7 +36,7 @@ pub(crate) fn emsp(party: &str, version: &str, delivery: &str, more: &str) -> St
 
 pub(crate) struct World {
     pub(crate) url: String,
-    port: u16,
+    pub(crate) port: u16,
     serving: Serving,
     dir: Arc<tempfile::TempDir>,
     config: Config,
