@@ -247,7 +247,8 @@ impl Pusher {
         }
         // What is of a session that has one aside waits aside too.
         while self.aside.len() < ASIDE
-            && let Some(row) = self.page.pop_front_if(|row| self.aside.iter().any(|aside| aside.row.session == row.session))
+            && self.page.front().is_some_and(|row| self.waits(&row.session, self.aside.len(), 0))
+            && let Some(row) = self.page.pop_front()
         {
             self.put_aside(row, now);
         }

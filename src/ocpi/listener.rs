@@ -121,7 +121,7 @@ where
     let silent = async {
         tokio::time::sleep(FIRST).await;
         if heard.load(Ordering::Relaxed) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     tokio::select! {
