@@ -76,7 +76,7 @@ impl Budget {
         if now.saturating_sub(since) > i64::try_from(patience.as_millis()).unwrap_or(i64::MAX) {
             return Pace::Cut;
         }
-        Pace::Rest(Duration::from_millis((-self.left).div_euclid(rate) as u64 + 1))
+        Pace::Rest(Duration::from_millis(self.left.saturating_neg().div_euclid(rate) as u64 + 1))
     }
 }
 
