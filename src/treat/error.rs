@@ -62,9 +62,9 @@ pub(crate) fn error(
         id_place.start = out.len();
         // What was a number stays one.
         if frame.id == id {
-            out.push_str(&text[frame.id_span.clone()])
+            out.push_str(&text[frame.id_span.clone()]);
         } else {
-            write_string(out, id)
+            write_string(out, id);
         }
         id_place.end = out.len();
         out.push_str(",\"");

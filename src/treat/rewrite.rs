@@ -91,8 +91,8 @@ struct Rewriter<'a, 'c> {
     reading: Reading,
     /// The meter series the payload belongs to and whether the event itself bounds a transaction; found at the first reading.
     series: Option<(u64, bool)>,
-    /// Of the list of cards at hand, the entry.
-    entry: Entry,
+    /// Of the list of cards at hand, the entry. On the heap, for hardly a frame has such a list.
+    entry: Option<Box<Entry>>,
 }
 
 impl<'a, 'c> Rewriter<'a, 'c> {
@@ -114,7 +114,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             time: (0, None),
             reading: Reading::default(),
             series: None,
-            entry: Entry::default(),
+            entry: None,
         }
     }
 

@@ -18,11 +18,12 @@ const FEW: usize = 16;
 
 /// The identifiers of a frame in the order in which they came.
 #[derive(Default)]
+#[expect(clippy::box_collection, reason = "nearly always there is none, and every frame has these")]
 pub(crate) struct Sightings {
     all: Vec<Sighting>,
     /// Where those beyond [`FEW`] are: as many as there are, so that a frame that says one thing many thousand times is not compared with a
     /// thousand others each time.
-    places: BTreeMap<Pseudonym, usize>,
+    places: Option<Box<BTreeMap<Pseudonym, usize>>>,
 }
 
 impl Sightings {
@@ -33,7 +34,8 @@ impl Sightings {
     /// Adds one if it is new. `false` if there is no room for it.
     pub(crate) fn add(&mut self, sighting: Sighting) -> bool {
         let few = &self.all[..self.all.len().min(FEW)];
-        let known = few.iter().position(|known| known.code == sighting.code).or_else(|| self.places.get(&sighting.code).copied());
+        let known = few.iter().position(|known| known.code == sighting.code);
+        let known = known.or_else(|| self.places.as_ref()?.get(&sighting.code).copied());
         // Two with one code are a fault that the vault must see.
         if known.is_some_and(|at| self.all[at].identifier == sighting.identifier) {
             return true;
@@ -42,7 +44,7 @@ impl Sightings {
             return false;
         }
         if self.all.len() >= FEW {
-            self.places.insert(sighting.code, self.all.len());
+            self.places.get_or_insert_default().insert(sighting.code, self.all.len());
         }
         self.all.push(sighting);
         true
@@ -52,7 +54,9 @@ impl Sightings {
     pub(crate) fn truncate(&mut self, length: usize) {
         if length < self.all.len() {
             for sighting in self.all.drain(length..) {
-                self.places.remove(&sighting.code);
+                if let Some(places) = &mut self.places {
+                    places.remove(&sighting.code);
+                }
             }
         }
     }
@@ -67,6 +71,12 @@ mod tests {
     use super::*;
     use crate::identity::{Declared, Identifier};
 
+    impl Sightings {
+        fn found_by_code(&self) -> usize {
+            self.places.as_ref().map_or(0, |places| places.len())
+        }
+    }
+
     fn sighting(n: usize) -> Sighting {
         let code = Pseudonym::from_text(&format!("Z0{n}")).unwrap();
         Sighting { code, identifier: Identifier::from_wire(&format!("CARD {n}"), Declared::Undeclared) }
@@ -80,7 +90,7 @@ mod tests {
             assert_eq!(sightings.len(), MAX_SIGHTINGS);
         }
         assert!(!sightings.add(sighting(MAX_SIGHTINGS)));
-        assert_eq!(sightings.places.len(), MAX_SIGHTINGS - FEW);
+        assert_eq!(sightings.found_by_code(), MAX_SIGHTINGS - FEW);
         let codes: Vec<_> = sightings.into_all().iter().map(|s| s.code).collect();
         assert!(codes.iter().enumerate().all(|(n, code)| *code == sighting(n).code));
     }
@@ -92,10 +102,10 @@ mod tests {
         for round in 0..10 {
             let first = 10 + round * 100;
             assert!((first..first + 100).all(|n| sightings.add(sighting(n))));
-            assert_eq!((sightings.len(), sightings.places.len()), (110, 110 - FEW));
+            assert_eq!((sightings.len(), sightings.found_by_code()), (110, 110 - FEW));
             sightings.truncate(10);
             sightings.truncate(20);
-            assert_eq!((sightings.len(), sightings.places.len()), (10, 0));
+            assert_eq!((sightings.len(), sightings.found_by_code()), (10, 0));
         }
         assert!(sightings.add(sighting(9)) && sightings.len() == 10);
         assert!(sightings.add(sighting(10)) && sightings.len() == 11);

@@ -36,18 +36,19 @@ impl Rewriter<'_, '_> {
         self.flush(span.end);
         let written = &self.out[from..];
         let placed = |range: Range<usize>| from + range.start..from + range.end;
-        (self.entry.card, self.entry.kind) = if written.starts_with('"') {
+        let (card, kind) = if written.starts_with('"') {
             (from..self.out.len(), 0..0)
         } else {
             let token = Cursor::new(written);
             (token.peek("idToken").map_or(0..0, placed), token.peek("type").map_or(0..0, placed))
         };
-        self.entry.source = span.clone();
+        let entry = self.entry.get_or_insert_default();
+        (entry.card, entry.kind, entry.source) = (card, kind, span.clone());
     }
 
     /// The entry that was just written, from `from` on.
     pub(super) fn entered(&mut self, from: usize) -> Entry {
-        Entry { place: from..self.place(self.cursor.at()), ..std::mem::take(&mut self.entry) }
+        Entry { place: from..self.place(self.cursor.at()), ..self.entry.take().map_or_else(Entry::default, |entry| *entry) }
     }
 
     /// Leaves one entry of each card, in its place, once the list is written.

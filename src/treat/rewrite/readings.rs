@@ -1,7 +1,6 @@
 //! What the rules about whole objects look at: tokens and their type, sampled values, readings, settings, vendor messages.
 
 use super::Rewriter;
-use super::entries::Entry;
 use crate::identity::Declared;
 use crate::ocpp::json::{Cursor, Shape, Unreadable};
 use crate::policy::{Object, Purpose, Role, Special};
@@ -55,7 +54,7 @@ impl<'a> Rewriter<'a, '_> {
             }
             // As it was read when it was treated; an explicit null was not.
             Role::MeterTime => self.reading.seconds = if self.time.0 == span.start { self.time.1 } else { None },
-            Role::Info => self.entry.informs = verdict == Kept && whole.as_bytes()[span.start] == b'{',
+            Role::Info => self.entry.get_or_insert_default().informs = verdict == Kept && whole.as_bytes()[span.start] == b'{',
             Role::Qualifier | Role::Series | Role::Card | Role::None => {}
         }
         verdict
@@ -65,7 +64,7 @@ impl<'a> Rewriter<'a, '_> {
     pub(super) fn meet(&mut self, object: &Object) -> Verdict {
         match object.special {
             Special::None => {}
-            Special::Entry => self.entry = Entry::default(),
+            Special::Entry => self.entry = None,
             Special::Token => {
                 self.declared = match self.cursor.peek_string("type").as_deref() {
                     Some(t) if t.eq_ignore_ascii_case("KeyCode") => Declared::KeyCode,
