@@ -121,6 +121,8 @@ struct Said {
     coded: bool,
     /// Identifiers that had been replaced by then: the tripwire watches the latest few.
     before: u32,
+    /// Whether its message was treated, so that it may have brought up an identifier; `None` until that is known.
+    heard: Option<bool>,
 }
 
 /// What became of a frame.
@@ -165,7 +167,7 @@ impl<'p> Lock<'p> {
                         self.of_station.retain(|said| said.planted.text != planted.text);
                         self.excused.push(planted.text);
                     } else if !self.excused.contains(&planted.text) {
-                        self.of_station.push(Said { planted, coded, before: self.replaced });
+                        self.of_station.push(Said { planted, coded, before: self.replaced, heard: None });
                     }
                 }
             }
@@ -232,6 +234,11 @@ impl<'p> Lock<'p> {
         }
         self.replaced += seen.as_ref().map_or(0, |seen| seen.replaced);
         let outcome = seen.map_or(Outcome::Refused, |seen| seen.outcome);
+        // Answers to nothing and what cannot be read go no further than their head.
+        if from == Side::Station {
+            let heard = !matches!(outcome, Outcome::Unmatched | Outcome::Late | Outcome::Refused);
+            self.of_station.iter_mut().for_each(|said| said.heard = said.heard.or(Some(heard)));
+        }
         Passed { sent, outcome }
     }
 
@@ -241,7 +248,8 @@ impl<'p> Lock<'p> {
             return;
         }
         let plain = plain(text);
-        let active = |said: &Said| said.planted.field == "token" && !said.coded && self.replaced - said.before < MAX_WATCHED as u32;
+        let heard = |said: &Said| said.planted.field == "token" && !said.coded && said.heard != Some(false);
+        let active = |said: &Said| heard(said) && self.replaced - said.before < MAX_WATCHED as u32;
         let leak = self.of_station.iter().find(|said| (!self.profile.wide || active(said)) && said.planted.is_in(&plain));
         let leak = leak.map(|said| &said.planted);
         assert!(leak.is_none(), "{what} leaks {leak:?}: {text}");

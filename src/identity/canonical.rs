@@ -19,7 +19,7 @@ impl Identifier {
     ///    `X`), with separators between these parts or without, `DE*8AA*123456*7`. Its check digit is kept, since the form is never
     ///    without one. It has four digits behind the provider at least, as a contract number has that is told from a name, and is no MAC address
     ///    (hex from end to end, and no country). A token of twelve characters that only looks like one keeps a code of its own all the same;
-    ///    where no token is declared, twelve characters without a separator are not taken for one ([`is_older_contract`]);
+    ///    where no token is declared, twelve characters without a separator are not taken for one (`is_older_contract`);
     /// 6. else [`Class::Other`]: trimmed, upper case.
     ///
     /// DIFFERENCE from the published design: 16 hex digits (ISO 15693) are `Rfid`, or one card would have as many codes as spellings;

@@ -11,8 +11,8 @@ use crate::seal::Sealed;
 /// One change. All are idempotent: doing one twice leaves what doing it once leaves.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Keep a vault record unless its code is there. With another blind index there: [`StoreError::Conflict`] (two cards, one code). Its
-    /// epoch destroyed: [`StoreError::Gone`].
+    /// Keep a vault record unless its code is there. With another blind index there: [`StoreError::Conflict`](super::StoreError::Conflict) (two cards, one code). Its
+    /// epoch destroyed: [`StoreError::Gone`](super::StoreError::Gone).
     VaultInsert(VaultRow),
     /// Erase the record of a code: its key is overwritten, then the row deleted.
     VaultErase(Pseudonym),
@@ -31,9 +31,9 @@ pub enum Op {
     Append(JournalRow),
     /// Keep the wrapped standing key, unless there is one.
     StandingInsert(Vec<u8>),
-    /// Keep a new epoch. There already: [`StoreError::Conflict`].
+    /// Keep a new epoch. There already: [`StoreError::Conflict`](super::StoreError::Conflict).
     EpochInsert(EpochRow),
-    /// Make `to` the current epoch if `from` is it now (or it is `to` already); else [`StoreError::Conflict`].
+    /// Make `to` the current epoch if `from` is it now (or it is `to` already); else [`StoreError::Conflict`](super::StoreError::Conflict).
     EpochCurrent {
         /// Current until now; `None` at the first start.
         from: Option<Epoch>,
@@ -42,9 +42,9 @@ pub enum Op {
         /// When the old one retired.
         at: Timestamp,
     },
-    /// Destroy an epoch: overwrite its root, then drop its vault records and pins. The current one: [`StoreError::Conflict`].
+    /// Destroy an epoch: overwrite its root, then drop its vault records and pins. The current one: [`StoreError::Conflict`](super::StoreError::Conflict).
     EpochDestroy(Epoch, Timestamp),
-    /// Move a reader's place in a log: from `from` (0 if it never began) to `to`. Elsewhere by now: [`StoreError::Conflict`]. In one batch with
+    /// Move a reader's place in a log: from `from` (0 if it never began) to `to`. Elsewhere by now: [`StoreError::Conflict`](super::StoreError::Conflict). In one batch with
     /// what the reader made of the rows between, each row is worked on once.
     MarkMove {
         /// The reader.
@@ -60,7 +60,7 @@ pub enum Op {
     ChargingDrop(String),
     /// Keep a CDR, unless there is one with its id.
     CdrInsert(CdrRow),
-    /// A CDR goes from one state to another. In neither: [`StoreError::Conflict`].
+    /// A CDR goes from one state to another. In neither: [`StoreError::Conflict`](super::StoreError::Conflict).
     CdrMove {
         /// The CDR.
         id: String,
@@ -71,7 +71,7 @@ pub enum Op {
         /// How often it has been pushed by now.
         tries: u32,
     },
-    /// A quarantined CDR is written for its owner and queued. Not quarantined: [`StoreError::Conflict`].
+    /// A quarantined CDR is written for its owner and queued. Not quarantined: [`StoreError::Conflict`](super::StoreError::Conflict).
     CdrAssign {
         /// The CDR.
         id: String,
@@ -125,7 +125,7 @@ pub enum Op {
         at: Timestamp,
     },
     /// Keep what a session adds to a period, in place of what it added before. Nothing is kept if one of `unless` is not to be counted. The
-    /// period not open: [`StoreError::Gone`].
+    /// period not open: [`StoreError::Gone`](super::StoreError::Gone).
     VisitPut {
         /// The visit.
         row: VisitRow,
@@ -147,7 +147,7 @@ pub enum Op {
         person: [u8; 16],
     },
     /// Release a period: ledger entries, the released bytes, and the end of its secret. The ledger or the period has moved on, or a table was
-    /// released for the period before: [`StoreError::Conflict`].
+    /// released for the period before: [`StoreError::Conflict`](super::StoreError::Conflict).
     Release(ReleaseRow),
     /// Close a period without a release, and overwrite its secret. Not open: nothing happens.
     PeriodDiscard {
