@@ -54,6 +54,11 @@ impl Class {
         Self::Serial,
     ];
 
+    /// Whether signs between its groups are no part of it.
+    pub(super) fn is_grouped(self) -> bool {
+        matches!(self, Self::Rfid4 | Self::Rfid7 | Self::Rfid10 | Self::Emaid | Self::Evccid)
+    }
+
     /// Whether it is a plain number, which a meter reading could be as well.
     fn is_number(self) -> bool {
         matches!(self, Self::Phone | Self::Iccid | Self::Imsi)

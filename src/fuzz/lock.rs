@@ -249,7 +249,10 @@ impl<'p> Lock<'p> {
         }
         let plain = plain(text);
         let heard = |said: &Said| said.planted.field == "token" && !said.coded && said.heard != Some(false);
-        let active = |said: &Said| heard(said) && self.replaced - said.before < MAX_WATCHED as u32;
+        // Signs between groups are no part of a card or contract number; of any other name they are.
+        let grouped =
+            |said: &Said| said.planted.class.is_grouped() || text.to_ascii_uppercase().contains(&said.planted.text.to_ascii_uppercase());
+        let active = |said: &Said| heard(said) && grouped(said) && self.replaced - said.before < MAX_WATCHED as u32;
         let leak = self.of_station.iter().find(|said| (!self.profile.wide || active(said)) && said.planted.is_in(&plain));
         let leak = leak.map(|said| &said.planted);
         assert!(leak.is_none(), "{what} leaks {leak:?}: {text}");
