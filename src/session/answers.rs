@@ -95,7 +95,7 @@ impl Talk {
                     if frame.kind == Kind::CallResult && !pending.answered {
                         self.acknowledge(&mut step, turn, &pending);
                     }
-                    step.sightings = treated.tally.sightings.into_all();
+                    step.sightings = treated.tally.sightings.all;
                     treated.frame
                 }
             }

@@ -205,7 +205,6 @@ impl Talk {
             return turn.answer_here(action, call, outcome, &treated.tally);
         }
         treat::note(&mut self.memory, &treated.tally);
-        let sightings = std::mem::take(&mut treated.tally.sightings).into_all();
         let seen = Some(turn.seen(action, outcome, &treated.tally));
         let (mut facts, mut pins) = (Vec::new(), Vec::new());
         if treated.tally.vendor.is_some() {
@@ -218,7 +217,7 @@ impl Talk {
             pending.settles = true;
             let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
             facts = vec![Fact { action, message_id, payload: treated.frame.as_str()[treated.payload].to_owned() }];
-            let epoch = sightings.iter().find_map(|s| codes.epoch_of(&s.code));
+            let epoch = treated.tally.sightings.all.iter().find_map(|s| codes.epoch_of(&s.code));
             pins.extend(self.follow(&mut pending, event.as_deref(), transaction, epoch));
         }
         if frame.kind == Kind::Call {
@@ -226,7 +225,7 @@ impl Talk {
         }
         // Field by field: moving a whole step, or what it would have by default, costs as much as all of this.
         let send = SmallVec::from_buf([(from.other(), treated.frame)]);
-        Step { send, sightings, pins, facts, settles: false, pace: Pace::Go, seen }
+        Step { send, sightings: treated.tally.sightings.all, pins, facts, settles: false, pace: Pace::Go, seen }
     }
 
     /// Pins a transaction to the epoch it was begun in, and lets it go when it ends. Returns the pin to be remembered, if it is a new one.

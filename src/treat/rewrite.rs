@@ -404,7 +404,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     fn field(&mut self, field: &'a Field, before: &Mark, gap: Option<Range<usize>>) -> Result<Verdict, Unreadable> {
         self.cursor.space();
         let start = self.cursor.at();
-        let from = self.place(start);
+        let from = if field.role == Role::Card { self.place(start) } else { 0 };
         let mut verdict = self.value(field.node)?;
         let span = start..self.cursor.at();
         if field.role == Role::Card {

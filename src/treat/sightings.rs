@@ -20,7 +20,8 @@ const FEW: usize = 16;
 #[derive(Default)]
 #[expect(clippy::box_collection, reason = "nearly always there is none, and every frame has these")]
 pub(crate) struct Sightings {
-    all: Vec<Sighting>,
+    /// In their order. Taken from here rather than by a method, which would move the rest with it at every frame.
+    pub(crate) all: Vec<Sighting>,
     /// Where those beyond [`FEW`] are: as many as there are, so that a frame that says one thing many thousand times is not compared with a
     /// thousand others each time.
     places: Option<Box<BTreeMap<Pseudonym, usize>>>,
@@ -60,10 +61,6 @@ impl Sightings {
             }
         }
     }
-
-    pub(crate) fn into_all(self) -> Vec<Sighting> {
-        self.all
-    }
 }
 
 #[cfg(test)]
@@ -91,7 +88,7 @@ mod tests {
         }
         assert!(!sightings.add(sighting(MAX_SIGHTINGS)));
         assert_eq!(sightings.found_by_code(), MAX_SIGHTINGS - FEW);
-        let codes: Vec<_> = sightings.into_all().iter().map(|s| s.code).collect();
+        let codes: Vec<_> = sightings.all.iter().map(|s| s.code).collect();
         assert!(codes.iter().enumerate().all(|(n, code)| *code == sighting(n).code));
     }
 

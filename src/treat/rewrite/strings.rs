@@ -117,7 +117,7 @@ impl Rewriter<'_, '_> {
             return Withheld;
         }
         self.tally.replaced += tally.replaced;
-        for sighting in tally.sightings.into_all() {
+        for sighting in tally.sightings.all {
             self.tally.crowded |= !self.tally.sightings.add(sighting);
         }
         self.tally.notes.extend(tally.notes);
