@@ -69,7 +69,8 @@ impl Talk {
                     });
                     treated.tally.exempt.insert(0, start..end);
                 }
-                let crowded = treated.tally.crowded || bounds::is_crowded(frame.kind, pending.action, treated.tally.sightings.len());
+                let many = treated.tally.sightings.len() > bounds::FEW_IDENTIFIERS;
+                let crowded = treated.tally.crowded || many && bounds::has_few(frame.kind, pending.action);
                 let unreadable = treated.verdict == Verdict::Withheld;
                 let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated, 0);
                 let outcome = if crowded {

@@ -124,12 +124,12 @@ impl Bounds {
 
 /// Identifiers that a message may bring up if its lists are bounded by the standard or by [`Bounds::middle`]: a token with a group and a dozen
 /// additional ones is far below.
-const FEW_IDENTIFIERS: usize = 64;
+pub(super) const FEW_IDENTIFIERS: usize = 64;
 
-/// Whether so many identifiers are too many for what a frame is. One with long lists may have as many as the treatment takes.
-pub(super) fn is_crowded(kind: Kind, action: &str, identifiers: usize) -> bool {
+/// Whether a frame may bring up no more than [`FEW_IDENTIFIERS`]. One with long lists may have as many as the treatment takes.
+pub(super) fn has_few(kind: Kind, action: &str) -> bool {
     let long = if matches!(kind, Kind::Call | Kind::Send) { LONG } else { LONG_ANSWERS };
-    identifiers > FEW_IDENTIFIERS && !long.contains(&action)
+    !long.contains(&action)
 }
 
 #[cfg(test)]

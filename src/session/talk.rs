@@ -1,6 +1,6 @@
 //! What a conversation remembers, and what it makes of each frame.
 
-use super::bounds::{self, Bounds};
+use super::bounds::{self, Bounds, FEW_IDENTIFIERS};
 use super::budget::Budget;
 use super::calls::{self, Calls, Match, Meeting, Pending};
 use super::step::{Outcome, Pace, Seen, Step};
@@ -181,7 +181,8 @@ impl Talk {
         if read.is_err() {
             return turn.refuse(action, violation(self.version), Outcome::Refused);
         }
-        if treated.tally.crowded || bounds::is_crowded(frame.kind, action, treated.tally.sightings.len()) {
+        let many = treated.tally.sightings.len() > FEW_IDENTIFIERS;
+        if treated.tally.crowded || many && bounds::has_few(frame.kind, action) {
             return turn.refuse(action, too_often(self.version), Outcome::TooMany);
         }
         // The action is a word of the standard, and the id was looked at when it was decided whether it needs a code; unless this very frame
