@@ -329,6 +329,8 @@ fn the_commands_as_the_manual_has_them() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("sluis.toml"), "data_dir = \"data\"\n[[emsp]]\nparty = \"NL-AAA\"\nagreement = \"1\"\n[[emsp]]\nparty = \"NL-OLD\"\nagreement = \"2\"\nvalid_until = \"2020-01-01\"\n").unwrap();
+    // The gateway has been there.
+    drop(Custody::open(&at("data"), None, &Opening::new(Role::Serve, NOW)).unwrap());
     let key = |party: &str| sluis(dir.path(), &["emsp", "key", "--config", "sluis.toml", party]);
     for stranger in ["NL-ZZZ", "NL-OLD", "nobody"] {
         let refused = key(stranger);
