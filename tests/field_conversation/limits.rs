@@ -91,7 +91,7 @@ fn limit_identifiers_of_a_frame() {
             .map(|n| {
                 format!(
                     r#"{{"certificateType":"V2GCertificateChain","certificateHashData":{{"hashAlgorithm":"SHA256","issuerNameHash":"{0}","issuerKeyHash":"{0}","serialNumber":"5F{n:08X}"}}}}"#,
-                    "8F".repeat(32)
+                    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                 )
             })
             .collect();
