@@ -456,6 +456,11 @@ fn custody(config: &Config) -> Result<Custody, ExitCode> {
             "data_dir: no gateway has kept anything in {dir}: name its directory (--data-dir), or start it there once"
         )]));
     }
+    custody_or_new(config)
+}
+
+/// The same, and makes what is not there yet: files of sessions are released where no gateway is.
+fn custody_or_new(config: &Config) -> Result<Custody, ExitCode> {
     let opening =
         Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Beside, clock::now()) };
     Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening).map_err(|why| cannot_open(&why))

@@ -1,6 +1,6 @@
 //! `sluis stats …`: releases, what they are worth, and what proves them.
 
-use super::{FAILED, Options, custody, error, print, told};
+use super::{FAILED, Options, custody_or_new, error, print, told};
 use crate::cdr::site::Sites;
 use crate::clock;
 use crate::config::Config;
@@ -153,7 +153,7 @@ fn release(config: &Config, asked: Release) -> Result<(), ExitCode> {
         print(&format!("{period} is released in {}: NOT FOR PUBLICATION (scratch ledger)\n", asked.out.display()));
         return Ok(());
     }
-    let custody = Arc::new(custody(config)?);
+    let custody = Arc::new(custody_or_new(config)?);
     let publication = Publication { custody, terms, dir: None };
     let again = |why: crate::publication::NotPublished| if why.is_released() { Ok(true) } else { Err(failed(why)) };
     let before = if asked.sessions.is_some() {
@@ -237,7 +237,7 @@ fn check(dir: &Path, key: Option<&str>) -> Result<(), ExitCode> {
 }
 
 fn show_ledger(config: &Config, json: bool) -> Result<(), ExitCode> {
-    let custody = custody(config)?;
+    let custody = custody_or_new(config)?;
     let ledger = close::ledger(custody.store()).map_err(failed)?;
     if json {
         for entry in ledger.entries() {
@@ -272,7 +272,7 @@ fn show_plan(config: &Config, sites: Option<&Path>, year: Option<u16>, json: boo
     // A plan needs no data directory; where there is one, what was published from it counts.
     let (mut ledger, mut published) = (Ledger::default(), Vec::new());
     if config.data_dir.join(crate::store::DATABASE).exists() {
-        let custody = custody(config)?;
+        let custody = custody_or_new(config)?;
         ledger = close::ledger(custody.store()).map_err(failed)?;
         for period in custody.store().periods().map_err(failed)? {
             let files = released(custody.store(), &period.name).map_err(failed)?.unwrap_or_default();

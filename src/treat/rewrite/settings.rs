@@ -69,7 +69,7 @@ impl Rewriter<'_, '_> {
             let planted = rule.secret && (content.len() < 16 || (content.len() == 20 && content.bytes().all(|b| b.is_ascii_hexdigit())));
             // A name that the station writes into its certificate request (CpoName, OrganizationName, SeccId): a card in use is stopped there, and whether
             // one was must not tell the central system that its guess was right (I5).
-            let guessed = matches!(rule.up, Text::Name { .. } | Text::Plain) && holds_identifier(content);
+            let guessed = !rule.secret && matches!(rule.up, Text::Name { .. } | Text::Plain) && holds_identifier(content);
             let crosses = rule.settable && !planted && !guessed;
             self.tally.forbidden += u32::from(!crosses);
             return if crosses { Kept } else { Withheld };
