@@ -26,7 +26,7 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -55,10 +55,6 @@ fn main() {
             let listener = listen().await;
             load::csms(listener, arguments.get(1).map(|dir| proving(Path::new(dir)))).await;
         }),
-        // Never done; it is killed.
-        "spin" => loop {
-            std::hint::black_box(());
-        },
         "hold" => runtime().block_on(hold(&arguments[1..])),
         "run" => runtime().block_on(run(&arguments[1..])),
         _ => {
@@ -247,12 +243,6 @@ async fn run(words: &[String]) {
     if has("durable") {
         return durable::run(upstream, dir.path(), quick).await;
     }
-    // Killed when the run is over.
-    let _awake = has("awake").then(|| {
-        let program = std::env::current_exe().expect("a program has a path");
-        let spinning = Command::new("chrt").args(["--idle", "0"]).arg(program).arg("spin").stdin(Stdio::null()).spawn();
-        Helper(spinning.expect("chrt (util-linux) starts"))
-    });
     let measures = ["cpu", "latency", "setup"].into_iter().any(does);
     for tls in [false, true].into_iter().filter(|_| measures).filter(|tls| chosen(&["plain", "tls"], if *tls { "tls" } else { "plain" })) {
         let mut all = proxies(upstream, dir.path(), tls);
