@@ -400,6 +400,57 @@ fn a_mistake_in_a_policy_file_quotes_no_value() {
     }
 }
 
+/// Found by a reader who mended one mistake after the other, each at the price of a start.
+#[test]
+fn all_mistakes_of_a_policy_file_are_told_at_once() {
+    let wrong = r#"
+nmae = "x"
+mode = "enforced"
+[csms]
+purposes = ["charge", "marketing", 3]
+purpose = []
+[[override]]
+version = 1.6
+field = "BootNotification.request.reason"
+[[override]]
+version = "2.1"
+field = "BootNotification.request.reasons"
+treatment = "keeps"
+reason = 1
+why = "so"
+[[override]]
+version = "1.6"
+field = "Authorize.request.idTag"
+treatment = "keep"
+reason = "r"
+"#;
+    let mistakes = sluis::policy::Rules::compile(wrong, vec![]).unwrap_err();
+    let keys: Vec<&str> = mistakes.iter().map(|mistake| mistake.split_once(": ").unwrap().0).collect();
+    let mut expected = [
+        "nmae",
+        "name",
+        "mode",
+        "csms.purposes[1]",
+        "csms.purposes[2]",
+        "csms.purpose",
+        "station",
+        "override[0].version",
+        "override[0].treatment",
+        "override[0].reason",
+        "override[1].field",
+        "override[1].treatment",
+        "override[1].reason",
+        "override[1].why",
+        "override[2].treatment",
+    ];
+    let mut told = keys.clone();
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected, "{mistakes:#?}");
+    assert_eq!(sluis::policy::Rules::compile("name = ", vec![]).unwrap_err().len(), 1);
+    assert_eq!(sluis::policy::explain::explain(wrong, None, sluis::policy::explain::Layout::Text).unwrap_err(), mistakes[..].to_vec());
+}
+
 /// The certificate that plug-and-charge lets pass names the contract, and in a DataTransfer of 1.6 the tripwire stopped the whole message for it.
 #[test]
 fn a_contract_and_its_certificate_cross_for_plug_and_charge_in_a_data_transfer_too() {

@@ -53,22 +53,22 @@ pub(crate) fn overrides(file: &PolicyFile, catalogues: &[Catalogue; 3], mistakes
             wrong("reason", "must not be empty");
         }
         let Some(version) = Version::ALL.into_iter().find(|v| v.number() == spec.version) else {
-            wrong("version", "must be 1.6, 2.0.1 or 2.1");
+            wrong("version", "must be \"1.6\", \"2.0.1\" or \"2.1\"");
             continue;
         };
         match lookup(&catalogues[version as usize], &spec.field) {
             None => wrong("field", "names no field of the catalogue"),
-            Some(field) if spec.treatment == Override::Keep && field.is == "token" => {
+            Some(field) if spec.treatment == Some(Override::Keep) && field.is == "token" => {
                 wrong("treatment", "an identifier of a driver is always replaced; it cannot be kept");
             }
-            Some(field) if spec.treatment == Override::Drop && field.required && field.otherwise.is_none() => {
+            Some(field) if spec.treatment == Some(Override::Drop) && field.required && field.otherwise.is_none() => {
                 wrong(
                     "treatment",
                     "the standard requires this field and the catalogue has nothing to put in its place: the message would be invalid",
                 );
             }
             Some(_) => {
-                found.insert((version, spec.field.clone()), spec.treatment);
+                found.extend(spec.treatment.map(|treatment| ((version, spec.field.clone()), treatment)));
             }
         }
     }
@@ -85,12 +85,10 @@ fn lookup<'a>(catalogue: &'a Catalogue, path: &str) -> Option<&'a FieldSpec> {
     }
 }
 
-pub(super) fn compile(file: &PolicyFile, namespaces: Vec<Namespace>, book: &Book) -> Result<Rules, Vec<String>> {
+pub(super) fn compile(profile_or_text: &str, namespaces: Vec<Namespace>, book: &Book) -> Result<Rules, Vec<String>> {
     let mut mistakes = Vec::new();
-    if file.name.is_empty() || file.name.len() > 40 || !file.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
-        mistakes.push("name: must be 1 to 40 letters, digits, - or _".to_owned());
-    }
-    let overrides = overrides(file, &book.catalogues, &mut mistakes);
+    let file = PolicyFile::read(profile_or_text, &mut mistakes);
+    let overrides = overrides(&file, &book.catalogues, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(mistakes);
     }

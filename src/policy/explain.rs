@@ -2,8 +2,8 @@
 //! officer's file. It asks the very decision that the plan is compiled with, so it cannot say otherwise than the gateway does.
 
 use super::compile::{Decision, Overrides, decide, needed_for, overrides};
-use super::file::{Mode, PolicyFile};
-use super::{Purpose, Purposes, file, plain_words, senders};
+use super::file::{Mode, Override, PolicyFile};
+use super::{Purpose, Purposes, senders};
 use crate::ocpp::catalogue::{Catalogue, FieldSpec, Fields, MessageSpec};
 use crate::ocpp::{Side, Version};
 
@@ -22,9 +22,8 @@ pub enum Layout {
 /// # Errors
 /// The mistakes of the policy file, or that no message is called `action`.
 pub fn explain(profile_or_text: &str, action: Option<&str>, layout: Layout) -> Result<String, Vec<String>> {
-    let text = file::PROFILES.iter().find(|(name, _)| *name == profile_or_text).map_or(profile_or_text, |(_, text)| text);
-    let file: PolicyFile = toml::from_str(text).map_err(|e| vec![plain_words(e.message())])?;
     let mut mistakes = Vec::new();
+    let file = PolicyFile::read(profile_or_text, &mut mistakes);
     let overrides = overrides(&file, &Version::ALL.map(Catalogue::of), &mut mistakes);
     if !mistakes.is_empty() {
         return Err(mistakes);
@@ -83,7 +82,8 @@ impl Page<'_> {
         self.line(&format!("Purposes enabled for the station: {}.", names(&file.station.purposes)));
         self.line("What is not listed never crosses; customData and vendor extensions of the messages never do.");
         for spec in &file.overrides {
-            self.line(&format!("Exception: OCPP {} {}: {:?}, because {}.", spec.version, spec.field, spec.treatment, spec.reason));
+            let treatment = spec.treatment.map_or("", Override::name);
+            self.line(&format!("Exception: OCPP {} {}: {treatment}, because {}.", spec.version, spec.field, spec.reason));
         }
     }
 
