@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn explains_every_profile_in_both_layouts() {
-        for (profile, _) in file::PROFILES {
+        for (profile, _) in crate::policy::file::PROFILES {
             for layout in [Layout::Text, Layout::Markdown] {
                 let page = explain(profile, None, layout).unwrap();
                 assert!(page.contains("OCPP 1.6") && page.contains("OCPP 2.1") && page.contains("pseudonymised"));
