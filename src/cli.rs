@@ -24,7 +24,7 @@ use crate::serve::{Ready, Serving, StartError};
 use crate::store::DATABASE;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +35,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code: something failed while running.
 pub const FAILED: u8 = 1;
+/// Exit code: the arguments are wrong, as clap has it.
+const WRONG_ARGUMENTS: u8 = 2;
 /// Exit code: the configuration is wrong (`EX_CONFIG` of sysexits.h).
 pub const WRONG_CONFIG: u8 = 78;
 /// Once all connections have ended: how long files that are still being read may take, and after them the reader of the log.
@@ -262,7 +264,14 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check(options),
         Command::Explain { options, action, markdown } => options.config().and_then(|config| {
             let layout = if markdown { Layout::Markdown } else { Layout::Text };
-            let page = explain(&config.policy, action.as_deref(), layout).map_err(|mistakes| told(&mistakes))?;
+            let page = match explain(&config.policy, action.as_deref(), layout) {
+                Ok(Some(page)) => page,
+                Ok(None) => {
+                    error("no message of any version has this name");
+                    return Err(ExitCode::from(WRONG_ARGUMENTS));
+                }
+                Err(mistakes) => return Err(told(&mistakes)),
+            };
             print(&page);
             Ok(())
         }),
@@ -315,6 +324,7 @@ fn log(config: &Config) -> Result<Arc<Queue>, ExitCode> {
         .with_writer(Arc::clone(&lines))
         .with_max_level(config.log_level)
         .with_target(false)
+        .with_ansi(std::io::stdout().is_terminal())
         .log_internal_errors(false);
     // Failing means that a log is set up already.
     let _ = if config.log_json { log.json().flatten_event(true).try_init() } else { log.try_init() };
@@ -450,13 +460,18 @@ fn cannot_open(why: &OpenError) -> ExitCode {
 /// Opens the data directory of a gateway, running or not. One that has never been served from is refused: what was made there would be restored
 /// nowhere.
 fn custody(config: &Config) -> Result<Custody, ExitCode> {
-    if !config.data_dir.join(DATABASE).exists() {
-        let dir = config.data_dir.display();
-        return Err(told(&[format!(
-            "data_dir: no gateway has kept anything in {dir}: name its directory (--data-dir), or start it there once"
-        )]));
+    let dir = config.data_dir.display();
+    match config.data_dir.join(DATABASE).try_exists() {
+        Ok(true) => custody_or_new(config),
+        Ok(false) => {
+            let advice = "name its directory (--data-dir), or start it there once";
+            Err(told(&[format!("data_dir: no gateway has kept anything in {dir}: {advice}")]))
+        }
+        Err(why) => {
+            error(&format!("{dir} cannot be looked into: {}", why.kind()));
+            Err(ExitCode::from(FAILED))
+        }
     }
-    custody_or_new(config)
 }
 
 /// The same, and makes what is not there yet: files of sessions are released where no gateway is.

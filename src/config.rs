@@ -293,10 +293,11 @@ impl Looked {
     /// known to be wrong.
     #[must_use]
     pub fn and(mut self, more: Vec<String>) -> Self {
+        // Before any of these: a file has as many mistakes as it has.
+        let known: Vec<String> = self.mistakes.iter().filter_map(|known| known.split_once(": ")).map(|(_, rest)| rest.to_owned()).collect();
         for mistake in more {
             let key = mistake.split([':', '[']).next().unwrap_or_default();
-            let mut known = self.mistakes.iter().filter_map(|known| known.split_once(": ")).map(|(_, rest)| rest);
-            if !known.any(|known| known.strip_prefix(key).is_some_and(|rest| rest.starts_with([':', '[']))) {
+            if !known.iter().any(|known| known.strip_prefix(key).is_some_and(|rest| rest.starts_with([':', '[']))) {
                 let place = self.places.iter().find(|(set, _)| *set == key);
                 self.mistakes.push(place.map_or_else(|| mistake.clone(), |(_, place)| format!("{place}: {mistake}")));
             }

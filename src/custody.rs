@@ -14,7 +14,7 @@ use crate::keys::{EpochKey, KeyError, Keyring, StandingKey};
 use crate::pseudonym::Alphabet;
 use crate::seal::{self, Entropy, Kek, SealError};
 use crate::secret::Sensitive;
-use crate::store::{Embedded, EpochRow, Limits, Op, Store, StoreError};
+use crate::store::{DATABASE, Embedded, EpochRow, Limits, Op, Store, StoreError};
 use crate::vault::Vault;
 pub use codes::{Coded, CodesError, LONGEST_LINE};
 pub use epochs::{EpochState, EpochStatus, RotationError};
@@ -152,10 +152,15 @@ impl OpenError {
     }
 }
 
-/// What is wrong with a file that is to hold the key-encryption key, as a mistake of the configuration. `credentials` is the directory of systemd's
-/// credentials, whose files a group may read.
-pub fn key_mistake(file: &Path, credentials: Option<&Path>) -> Option<String> {
-    let why = files::read_kek(file, credentials).err()?;
+/// What is wrong with the file that is to hold the key-encryption key, as a mistake of the configuration: with `kek_file`, or without one with
+/// [`KEK_FILE`] in the data directory, which may be missing as long as there are no data. `credentials` is the directory of systemd's credentials,
+/// whose files a group may read.
+pub fn key_mistake(data_dir: &Path, kek_file: Option<&Path>, credentials: Option<&Path>) -> Option<String> {
+    let beside = data_dir.join(KEK_FILE);
+    let why = match kek_file {
+        None if !beside.exists() => data_dir.join(DATABASE).exists().then_some(OpenError::KeyMissing(beside))?,
+        file => files::read_kek(file.unwrap_or(&beside), credentials).err()?,
+    };
     Some(format!("keys.kek_file: {why}"))
 }
 

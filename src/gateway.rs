@@ -346,6 +346,11 @@ impl Gateway {
         });
     }
 
+    /// Whether new stations are told to come later because the central system is away.
+    pub fn csms_is_away(&self) -> bool {
+        self.course().dialler.is_away()
+    }
+
     /// Ends all connections, spread over most of the time that there is.
     async fn part(&self) {
         let (start, limit) = (Instant::now(), self.course().settings.drain_limit);

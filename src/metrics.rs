@@ -1,12 +1,13 @@
 //! Counters for Prometheus. Labels are closed lists: no person, no station, no address, nothing that a peer can choose.
 
+mod families;
 mod frames;
 
 use crate::gateway::Ending;
 use crate::ocpp::{Side, Version};
 use crate::session::{Outcome, Seen};
 use crate::store::CdrState;
-use metrics::{Gauge, counter, describe_counter, gauge};
+use metrics::{Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 
@@ -25,7 +26,11 @@ impl Metrics {
     /// Another recorder was installed in this process before.
     pub fn install() -> Result<Self, &'static str> {
         static PAGE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-        let page = PAGE.get_or_init(|| PrometheusBuilder::new().install_recorder().ok());
+        let page = PAGE.get_or_init(|| {
+            let page = PrometheusBuilder::new().install_recorder().ok()?;
+            families::describe();
+            Some(page)
+        });
         page.clone().map(|page| Self { page }).ok_or("another metrics recorder is installed")
     }
 
@@ -41,8 +46,11 @@ impl Metrics {
         gauge!("sluis_observing").set(f64::from(u8::from(observes)));
         gauge!("sluis_plaintext").set(f64::from(u8::from(plaintext)));
         counter!("sluis_incidents_total").absolute(0);
-        describe_counter!(LOG_LINES_LOST, "Lines missing in the log: whoever reads it was too slow, or could not be written to");
         counter!(LOG_LINES_LOST).absolute(0);
+        // From the start, so that nothing is not the same as unknown.
+        for version in Version::ALL {
+            gauge!("ocpp_connections_active", "version" => version.number()).increment(0.0);
+        }
     }
 
     /// Says it again when the policy is another one.
@@ -73,6 +81,11 @@ impl Metrics {
 
     pub(crate) fn turned_away(&self, reason: &'static str) {
         counter!("ocpp_connections_refused_total", "reason" => reason).increment(1);
+    }
+
+    /// Whether the central system does not answer.
+    pub(crate) fn upstream(&self, away: bool) {
+        gauge!("sluis_upstream_away").set(f64::from(u8::from(away)));
     }
 
     /// Memory of this process that is resident.
@@ -148,7 +161,7 @@ impl Metrics {
     /// When the first of our certificates ends, in seconds since 1970.
     pub(crate) fn certificate_ends(&self, ends: Option<crate::clock::Timestamp>) {
         if let Some(ends) = ends {
-            gauge!("sluis_tls_certificate_expiry_seconds").set(ends.seconds() as f64);
+            gauge!("sluis_tls_certificate_expiry_timestamp_seconds").set(ends.seconds() as f64);
         }
     }
 

@@ -502,11 +502,13 @@ impl Condition for Now {
     fn reservations(&self) -> Vec<&'static str> {
         let observes = (self.gateway.course().rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
         let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
+        let away = self.gateway.csms_is_away().then_some("the central system does not answer: stations are told to come later");
         let delivery = self.delivery.iter().flat_map(Delivery::reservations);
-        observes.into_iter().chain(plaintext).chain(delivery).chain(self.gateway.entrance.reservations()).collect()
+        observes.into_iter().chain(plaintext).chain(away).chain(delivery).chain(self.gateway.entrance.reservations()).collect()
     }
 
     fn metrics(&self) -> String {
+        self.gateway.metrics.upstream(self.gateway.csms_is_away());
         self.gateway.metrics.render()
     }
 

@@ -95,6 +95,34 @@ fn mistakes_in_keys_and_in_the_files_that_they_name_are_told_at_once() {
     assert!(!desk.at("sluis-data").exists(), "something was made");
 }
 
+/// Found by a reader: the first mistake of each file hid the others of the same key.
+#[test]
+fn a_file_that_the_configuration_names_has_all_its_mistakes_told() {
+    let desk = Desk::new();
+    let hash = desk.file("passwords.csv", "station,hash\nCP-1,not-a-hash\nCP-2,nor-this\nCP-3,neither\n");
+    let (code, _, said) = desk.sluis(&["check", "--upstream", "ws://127.0.0.1:9/"], &[("SLUIS_STATIONS__PASSWORDS_FILE", &hash)]);
+    assert_eq!(code, Some(78), "{said}");
+    for line in 2..=4 {
+        assert!(said.contains(&format!("line {line}")), "{line} is not in {said}");
+    }
+}
+
+/// Found by a reader: `check` said that all was fine, and `serve` ended with 78.
+#[test]
+fn the_key_beside_the_data_is_looked_at_too() {
+    let desk = Desk::new();
+    drop(Custody::open(&desk.at("sluis-data"), None, &Opening::new(Role::Serve, NOW)).unwrap());
+    let look = || desk.sluis(&["check", "--upstream", "ws://127.0.0.1:9/"], &[]);
+    assert_eq!(look().0, Some(0));
+    let key = desk.at("sluis-data/kek");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, said) = look();
+    assert!(code == Some(78) && said.contains("keys.kek_file") && said.contains("readable by others"), "{said}");
+    fs::remove_file(&key).unwrap();
+    let (code, _, said) = look();
+    assert!(code == Some(78) && said.contains("keys.kek_file"), "{said}");
+}
+
 /// A key file of no use was told by `serve` alone, with an exit code after which it is started again and again.
 #[test]
 fn a_key_file_of_no_use_is_a_mistake_of_the_configuration() {

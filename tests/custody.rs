@@ -142,6 +142,18 @@ async fn an_epochs_life() {
     assert_eq!(custody.epochs().unwrap().len(), 12);
 }
 
+/// Found by a reader: two prepared epochs, and the second rotation went back to the older one.
+#[tokio::test]
+async fn a_rotation_never_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path(), Role::Serve).unwrap();
+    custody.create_epoch(Alphabet::Base32, NOW).unwrap();
+    assert_eq!(custody.create_epoch(Alphabet::Hex, NOW), Err(RotationError::Keys(KeyError::Prepared)), "one at a time");
+    custody.destroy_epoch(Epoch(1), NOW).unwrap();
+    assert_eq!(custody.create_epoch(Alphabet::Hex, NOW), Ok(Epoch(2)), "instead of one that was not meant");
+    assert_eq!((custody.rotate(NOW), custody.rotate(NOW)), (Ok(Epoch(2)), Ok(Epoch(3))));
+}
+
 #[tokio::test]
 async fn what_a_tool_does_beside_a_gateway_reaches_it() {
     let dir = tempfile::tempdir().unwrap();

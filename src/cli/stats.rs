@@ -29,7 +29,7 @@ const SESSIONS_HELP: &str = "A file of sessions has one JSON object a line:\n  \
 
 #[derive(Subcommand)]
 pub(super) enum Stats {
-    /// Release a period: from the sessions that this gateway saw, or from a file. What was released before is written again, byte for byte.
+    /// Release a period: from the sessions that this gateway saw, or from a file. What this gateway released before is written again, byte for byte.
     #[command(after_help = SESSIONS_HELP)]
     Release(Release),
     /// Check a release: signatures, the digest of every file, the ledger's chain, all totals. Needs nothing but the files.

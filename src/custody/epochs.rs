@@ -81,8 +81,11 @@ impl Custody {
         Ok(self.store.epochs()?.iter().map(status).collect())
     }
 
-    /// Prepares a new epoch without using it, so that a CSMS's card list can be converted to it ahead of the rotation.
+    /// Prepares a new epoch without using it, so that a CSMS's card list can be converted to it ahead of the rotation. One at a time.
     pub fn create_epoch(&self, alphabet: Alphabet, now: Timestamp) -> Result<Epoch, RotationError> {
+        if self.prepared()?.is_some() {
+            return Err(KeyError::Prepared.into());
+        }
         let rows = self.store.epochs()?;
         let next = Epoch(rows.iter().map(|row| row.epoch.0 + 1).max().unwrap_or(0));
         let live: Vec<_> = rows.iter().filter(|row| row.destroyed.is_none()).collect();
@@ -102,11 +105,10 @@ impl Custody {
     /// transactions end in it, and its codes are restored until it is destroyed. Returns the new current epoch.
     pub fn rotate(&self, now: Timestamp) -> Result<Epoch, RotationError> {
         let current = self.keys.current();
-        let known = self.epochs()?;
-        let prepared = known.iter().rev().find(|status| status.state == EpochState::Prepared).map(|status| status.epoch);
-        let to = match prepared {
+        let to = match self.prepared()? {
             Some(epoch) => epoch,
             None => {
+                let known = self.epochs()?;
                 let alphabet = known.iter().find(|status| status.epoch == current).map_or(Alphabet::Base32, |status| status.alphabet);
                 self.create_epoch(alphabet, now)?
             }
@@ -114,6 +116,12 @@ impl Custody {
         self.store.commit_blocking(vec![Op::EpochCurrent { from: Some(current), to, at: now }])?;
         self.refresh()?;
         Ok(to)
+    }
+
+    /// The newest prepared epoch, unless a newer one is current: what was passed over is not gone back to.
+    fn prepared(&self) -> Result<Option<Epoch>, RotationError> {
+        let newest = self.epochs()?.into_iter().rev().find(|status| matches!(status.state, EpochState::Prepared | EpochState::Current));
+        Ok(newest.filter(|status| status.state == EpochState::Prepared).map(|status| status.epoch))
     }
 
     /// Destroys an epoch for good: overwrites its root, deletes its vault records and pins, empties the log. Its codes are refused from then

@@ -19,6 +19,9 @@ pub enum KeyError {
     /// Two live epochs have counters that end in the same digit.
     #[error("a live epoch already has this digit; destroy it first")]
     DigitTaken,
+    /// One is prepared already. Of two, one would never be current, and a list that was converted to it would be of no use.
+    #[error("an epoch is prepared already: rotate to it, or destroy it")]
+    Prepared,
     /// The epoch does not exist or was destroyed.
     #[error("no such live epoch")]
     NotLive,

@@ -4,7 +4,7 @@
 use crate::billing::Desk;
 use crate::cdr::site::Sites;
 use crate::clock;
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, EmspConfig, UpstreamConfig};
 use crate::custody;
 use crate::gateway::credentials::{Outbound, Passwords};
 use crate::gateway::upstream::Upstream;
@@ -39,7 +39,7 @@ impl Ready {
         let entrance = entrance(config);
         let mut others = Directory::mistakes(config);
         // One that is made at the first start is looked at then.
-        others.extend(config.kek_file.as_ref().and_then(|file| custody::key_mistake(file, config.credentials.as_deref())));
+        others.extend(custody::key_mistake(&config.data_dir, config.kek_file.as_deref(), config.credentials.as_deref()));
         let sites = desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled);
         let terms = sites.map(|desk| terms(config, desk.sites()).map_err(|why| vec![why])).transpose();
         match (upstream, desk, entrance, terms) {
@@ -86,6 +86,15 @@ impl Ready {
                 "note: security profile 1 sends passwords in plain text: only on a network that nobody else is on (R78 asks for TLS)"
                     .to_owned(),
             );
+        }
+        // It may still call us and exchange credentials, if it has a token for that.
+        let unreachable =
+            |emsp: &&EmspConfig| emsp.recipient.push && emsp.versions_url.is_none() && emsp.cdrs_url.is_none() && emsp.token_file.is_none();
+        for emsp in config.emsps.iter().filter(unreachable) {
+            let party = emsp.recipient.party;
+            lines.push(format!(
+                "note: nothing can be pushed to {party}: its entry has no token_file, versions_url or cdrs_url; its CDRs wait"
+            ));
         }
         lines
     }

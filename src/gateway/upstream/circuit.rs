@@ -34,6 +34,11 @@ impl Circuit {
         matches!(self, Self::Rests(until, _) | Self::Tries(until, _) if now < until)
     }
 
+    /// Whether the last that was heard of the central system is that it is away.
+    pub(super) fn is_away(self) -> bool {
+        !matches!(self, Self::Open(_))
+    }
+
     /// Whether a station may dial now: it does if it may.
     pub(super) fn asks(&mut self, now: Instant) -> bool {
         if self.is_shut(now) {

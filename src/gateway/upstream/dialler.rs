@@ -32,6 +32,11 @@ impl Dialler {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the central system is away: several stations in a row did not get through, and none has since.
+    pub(crate) fn is_away(&self) -> bool {
+        self.circuit().is_away()
+    }
+
     /// Whether the central system is offered versions, and so chooses one.
     pub(crate) fn offers_versions(&self) -> bool {
         self.upstream.offers_versions
