@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Codes, Epoch, Reveal};
 use crate::ocpp::{Side, Version};
 use crate::policy::{CallPlan, Plan, Rules};
-pub(crate) use asked::asked;
+pub(crate) use asked::{Asked, asked};
 pub(crate) use error::error;
 use meter::Series;
 pub(crate) use rewrite::frame;
@@ -113,8 +113,8 @@ pub(crate) struct Context<'a> {
     /// The epoch that the frame's transaction is pinned to.
     pub(crate) epoch: Option<Epoch>,
     pub(crate) now: Timestamp,
-    /// The names of settings that the CALL asked for, lower case: an answer may name them again, known or not.
-    pub(crate) asked: &'a [Box<str>],
+    /// The settings that the CALL asked for: an answer may name them again, known or not.
+    pub(crate) asked: Option<&'a Asked>,
     /// What names the meter series of the message.
     pub(crate) metered: Metered,
     /// The vendor message that the frame is the answer to.

@@ -605,7 +605,7 @@ fn a_guess_does_not_get_into_a_certificate_request() {
         let told = Lock::new(Version::V16)
             .answered_here(Side::Csms, &format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{guess}"}}]"#));
         assert_eq!(told, r#"[3,"c",{"status":"Rejected"}]"#);
-        for (component, variable) in [("SecurityCtrlr", "OrganizationName"), ("ISO15118Ctrlr", "SeccId")] {
+        for (component, variable) in [("SecurityCtrlr", "OrganizationName"), ("ISO15118Ctrlr", "OrganizationName")] {
             let set = |value: &str| {
                 format!(
                     r#"[2,"c","SetVariables",{{"setVariableData":[{{"attributeValue":"{value}","component":{{"name":"{component}"}},"variable":{{"name":"{variable}"}}}}]}}]"#
@@ -625,6 +625,80 @@ fn a_guess_does_not_get_into_a_certificate_request() {
         let set = format!(r#"[2,"c","ChangeConfiguration",{{"key":"CpoName","value":"{name}"}}]"#);
         assert_eq!(Lock::new(Version::V16).csms_sends(&set), set);
     }
+}
+
+/// Found by a reader: what a name that is set may be and what a request may say were two yardsticks, and the second one knew the cards in use.
+#[test]
+fn whether_a_request_with_a_name_that_was_set_crosses_says_nothing_of_cards() {
+    let request = |organization: &str| {
+        let mut subject = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        subject.distinguished_name = rcgen::DistinguishedName::new();
+        subject.distinguished_name.push(rcgen::DnType::OrganizationName, organization);
+        subject.distinguished_name.push(rcgen::DnType::CommonName, "SN-0042");
+        let pem = subject.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        format!(r#"[2,"c","SignCertificate",{}]"#, serde_json::json!({"csr": pem}))
+    };
+    for (card, guess) in [
+        ("12345678", "12345678"),
+        ("00BC614E", "12345678"),
+        ("9C3E51B7", "262 132 9847"),
+        ("9C3E51B7", "OUMzRTUxQjc"),
+        (CARD, "BKKzxNXm9w"),
+        (CARD, "BKKzxNXm9w QWERTYUIOP ASDFGHJKLA"),
+        ("NL-ABC-C12345678", "NL-ABC-C123-456-78"),
+        ("JOHNDOESMITH", "JohnDoeSmith"),
+        (CARD, CARD),
+        ("JanDeVries", "Energie Jan de Vries"),
+    ] {
+        let crosses = [false, true].map(|in_use| {
+            let mut lock = Lock::new(Version::V16);
+            if in_use {
+                lock.station_authorizes(card);
+            }
+            lock.pass(Side::Station, request(guess).as_bytes()).0.iter().any(|(side, _)| *side == Side::Csms)
+        });
+        assert_eq!(crosses[0], crosses[1], "{card}: {guess}");
+    }
+    for name in ["Stadtwerke24 M\u{fc}nchen", "Example CPO", "Charge 4 Europe B.V."] {
+        let ask = request(name);
+        assert_eq!(Lock::new(Version::V16).station_sends(&ask), ask);
+    }
+    for odd in [CARD, "jan@example.org", "NL-ABC-C12345678", "+31 6 1234 5678"] {
+        let told = Lock::new(Version::V16).answered_here(Side::Station, &request(odd));
+        assert_eq!(told, r#"[3,"c",{"status":"Rejected"}]"#, "{odd}");
+    }
+}
+
+/// Found by a reader: of more names than were remembered, the rest came back only if it was no card in use; and legal answers were cut short.
+#[test]
+fn an_answer_names_all_settings_again_that_were_asked_for_whatever_cards_there_are() {
+    let asks = |names: &[(String, String)]| {
+        let item = |(component, variable): &(String, String)| serde_json::json!({"component":{"name":component},"variable":{"name":"Power","instance":variable}});
+        names.iter().map(item).collect::<Vec<_>>()
+    };
+    let guess = "262 132 9847";
+    let names: Vec<_> = (0..200).map(|n| ("EVSE".to_owned(), if n == 199 { guess.to_owned() } else { format!("i{n}") })).collect();
+    for in_use in [false, true] {
+        let mut lock = Lock::new(Version::V201);
+        if in_use {
+            lock.station_sends(r#"[2,"a","Authorize",{"idToken":{"idToken":"9C3E51B7","type":"ISO14443"}}]"#);
+        }
+        lock.csms_sends(&format!(r#"[2,"g","GetVariables",{}]"#, serde_json::json!({"getVariableData": asks(&names)})));
+        let result: Vec<_> = asks(&names)
+            .into_iter()
+            .map(|mut item| {
+                item["attributeStatus"] = "UnknownVariable".into();
+                item
+            })
+            .collect();
+        let answer = format!(r#"[3,"g",{}]"#, serde_json::json!({"getVariableResult": result}));
+        assert_eq!(lock.station_sends(&answer), answer);
+    }
+    // More than can be remembered is refused rather than half remembered.
+    let many: Vec<_> = (0..1100).map(|n| ("EVSE".to_owned(), format!("i{n}"))).collect();
+    let ask = format!(r#"[2,"g","GetVariables",{}]"#, serde_json::json!({"getVariableData": asks(&many)}));
+    let told = Lock::new(Version::V201).answered_here(Side::Csms, &ask);
+    assert!(told.starts_with(r#"[4,"g","OccurrenceConstraintViolation""#), "{told}");
 }
 
 /// Any 32 to 128 letters, digits and hyphens passed as a digest, and the tripwire passed over them.

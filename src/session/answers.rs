@@ -39,7 +39,7 @@ impl Talk {
             vault: turn.vault,
             epoch: None,
             now: turn.now,
-            asked: more.map_or(&[], |more| &*more.asked),
+            asked: more.and_then(|more| more.asked.as_ref()),
             metered: Metered::of(self.version, pending.action),
             vendor,
         };
@@ -72,7 +72,7 @@ impl Talk {
                 let many = treated.tally.sightings.len() > bounds::FEW_IDENTIFIERS;
                 let crowded = treated.tally.crowded || many && bounds::has_few(frame.kind, pending.action);
                 let unreadable = treated.verdict == Verdict::Withheld;
-                let tripped = !crowded && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated, 0);
+                let tripped = !crowded && !unreadable && caller == Side::Csms && !treat::may_leave(&context, &self.memory, &treated, 0);
                 let outcome = if crowded {
                     Outcome::TooMany
                 } else if tripped {
@@ -167,7 +167,7 @@ impl Talk {
             vault: turn.vault,
             epoch: None,
             now: turn.now,
-            asked: &[],
+            asked: None,
             metered: Metered::of(self.version, ""),
             vendor: None,
         };

@@ -8,6 +8,7 @@
 
 use super::turn::OwnId;
 use crate::identity::Epoch;
+use crate::treat::Asked;
 use std::collections::VecDeque;
 
 /// Unanswered CALLs remembered per direction: the standard allows one at a time. One more is refused.
@@ -87,7 +88,7 @@ pub(super) struct More {
     /// The vendor message it is.
     pub(super) vendor: Option<Box<(String, String)>>,
     /// The settings it names.
-    pub(super) asked: Box<[Box<str>]>,
+    pub(super) asked: Option<Asked>,
     /// The transaction that it ends.
     pub(super) ends: Option<String>,
     /// The epoch of the transaction that it begins.

@@ -169,7 +169,7 @@ impl Talk {
         let transaction = transaction.map(|id| self.coded_id(codes, &id).unwrap_or_else(|| id.into_owned()));
         let epoch = transaction.as_deref().and_then(|t| self.pinned(t, turn.vault));
         let context =
-            Context { rules, plan, to: from.other(), codes, vault: turn.vault, epoch, now: turn.now, asked: &[], metered, vendor: None };
+            Context { rules, plan, to: from.other(), codes, vault: turn.vault, epoch, now: turn.now, asked: None, metered, vendor: None };
         let mut treated = Treated::nothing();
         let read = if call.crosses {
             let id = (frame.id_span.clone(), sent.as_deref());
@@ -205,14 +205,18 @@ impl Talk {
             }
             return turn.answer_here(action, call, outcome, &treated.tally);
         }
+        if from == Side::Csms && names_settings(action) {
+            let asked = treat::asked(turn.payload());
+            if asked.is_none() && !observing {
+                return turn.refuse(action, too_often(self.version), Outcome::TooMany);
+            }
+            pending.more().asked = asked;
+        }
         treat::note(&mut self.memory, &treated.tally);
         let seen = Some(turn.seen(action, outcome, &treated.tally));
         let (mut facts, mut pins) = (Vec::new(), Vec::new());
         if treated.tally.vendor.is_some() {
             pending.more().vendor = treated.tally.vendor;
-        }
-        if from == Side::Csms && names_settings(action) {
-            pending.more().asked = treat::asked(turn.payload());
         }
         if from == Side::Station && is_transaction_message(action) {
             pending.settles = true;

@@ -1,7 +1,7 @@
 //! Whether a text in PEM is what it says: certificates, or a station's request for one. What only looks like them could hold anything.
 //!
 //! Of the ASN.1 inside (X.690, DER) no more is read than its outline: that each part is there, of its kind, and exactly as long as it says. A key,
-//! a signature, an extension is bytes of its maker's choice, and so is what a subject says: see [`text_of`] and `docs/threat-model.md`.
+//! a signature, an extension is bytes of its maker's choice, and so is what a subject says: see [`Request`] and `docs/threat-model.md`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,6 +22,8 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
+/// The parts of a subject that name the station: `commonName` and `serialNumber` (X.520 §6.2.2, §6.2.9).
+const STATIONS_OWN: [&[u8]; 2] = [&[0x55, 4, 3], &[0x55, 4, 5]];
 /// The types of text in a name: UTF-8, numeric, printable, teletex, IA5, visible, universal, BMP.
 const TEXTS: [u8; 8] = [0x0c, 0x12, 0x13, 0x14, 0x16, 0x1a, 0x1c, 0x1e];
 /// The bit of a tag whose value is made of values.
@@ -35,35 +37,59 @@ pub(crate) fn is_chain(text: &str) -> bool {
     blocks.iter().all(|block| block.label == "CERTIFICATE" && certificate(&block.bytes).is_some())
 }
 
-/// Whether a text is one request for a certificate (PKCS #10, RFC 2986 §4) in PEM, and nothing else. The second label is that of older tools.
-pub(crate) fn is_request(text: &str) -> bool {
-    let Some(blocks) = blocks(text) else { return false };
-    let [only] = &blocks[..] else { return false };
-    matches!(only.label, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") && request(&only.bytes).is_some()
+/// What a request for a certificate says, by who chose it.
+pub(crate) struct Request {
+    /// The names in its subject that a central system can have set: of the organisation, its unit, its country, its domain, a line each.
+    pub(crate) names: String,
+    /// All else: the station's own name and number, extensions, and bytes that are no text.
+    pub(crate) others: String,
 }
 
-/// What a PEM text holds in letters: a subject's name, say, among bytes that are none; each value on a line of its own. Empty if it is no PEM.
-pub(crate) fn text_of(text: &str) -> String {
-    let mut lines = String::new();
-    for block in blocks(text).unwrap_or_default() {
-        values(Der(&block.bytes), 0, &mut lines);
+/// Reads one request for a certificate (PKCS #10, RFC 2986 §4) in PEM; `None` if the text is anything else, or more. The second label is that of
+/// older tools.
+pub(crate) fn request(text: &str) -> Option<Request> {
+    let blocks = blocks(text)?;
+    let [only] = &blocks[..] else { return None };
+    matches!(only.label, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST").then_some(())?;
+    let given = given(outline(&only.bytes)?)?;
+    let (mut names, mut others) = (String::new(), String::new());
+    values(Der(&only.bytes), 0, &mut |content| {
+        let lines = if given.iter().any(|name| std::ptr::eq(*name, content)) { &mut names } else { &mut others };
+        lines.extend([&*String::from_utf8_lossy(content), "\n"]);
+    });
+    Some(Request { names, others })
+}
+
+/// The values of a subject but those of [`STATIONS_OWN`].
+fn given(mut subject: Der<'_>) -> Option<Vec<&[u8]>> {
+    let mut given = Vec::new();
+    while !subject.0.is_empty() {
+        let mut set = subject.take(SET)?;
+        while !set.0.is_empty() {
+            let mut attribute = set.take(SEQUENCE)?;
+            let kind = attribute.take(OBJECT)?;
+            let (_, value) = attribute.next()?;
+            if !STATIONS_OWN.contains(&kind.0) {
+                given.push(value.0);
+            }
+        }
     }
-    lines
+    Some(given)
 }
 
 /// The values inside of values, down to [`DEEPEST`].
-fn values(mut der: Der<'_>, depth: u32, lines: &mut String) {
+fn values<'a>(mut der: Der<'a>, depth: u32, each: &mut impl FnMut(&'a [u8])) {
     while let Some((tag, content)) = der.next() {
         // An extension is a sequence in a string of bytes.
         let holds_more = tag & CONSTRUCTED != 0 || tag == OCTET_STRING && content.0.first() == Some(&SEQUENCE);
         if holds_more && depth < DEEPEST {
-            values(content, depth + 1, lines);
+            values(content, depth + 1, each);
         } else {
-            lines.extend([&*String::from_utf8_lossy(content.0), "\n"]);
+            each(content.0);
         }
     }
     // What is no value any more.
-    lines.extend([&*String::from_utf8_lossy(der.0), "\n"]);
+    each(der.0);
 }
 
 struct Block<'a> {
@@ -155,18 +181,20 @@ fn signed(bytes: &[u8]) -> Option<Der<'_>> {
     Some(inside)
 }
 
-/// `CertificationRequestInfo`: version 0, subject, key, attributes (which some leave out).
-fn request(bytes: &[u8]) -> Option<()> {
+/// `CertificationRequestInfo`: version 0, subject, key, attributes (which some leave out). Its subject.
+fn outline(bytes: &[u8]) -> Option<Der<'_>> {
     let mut info = signed(bytes)?;
     (info.take(INTEGER)?.0 == [0]).then_some(())?;
-    name(info.take(SEQUENCE)?)?;
+    let subject = info.take(SEQUENCE)?;
+    name(subject)?;
     key(info.take(SEQUENCE)?)?;
     if let Some(mut attributes) = info.take_if(CONTEXT) {
         while !attributes.0.is_empty() {
             attributes.take(SEQUENCE)?.take(OBJECT)?;
         }
     }
-    info.end()
+    info.end()?;
+    Some(subject)
 }
 
 /// `TBSCertificate`: version, serial number, algorithm, issuer, validity, subject, key, extensions.
@@ -238,6 +266,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn is_request(text: &str) -> bool {
+        request(text).is_some()
+    }
+
     const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----
 MIHiMIGKAgEAMCgxFDASBgNVBAoMC0V4YW1wbGUgQ1BPMRAwDgYDVQQDDAdTTi0w
 MDQyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjZ5qV09lNbXX1/QX5pt/L8ZC
@@ -259,6 +291,9 @@ N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==
     #[test]
     fn real_requests_and_certificates_are_told() {
         assert!(is_request(REQUEST) && !is_chain(REQUEST));
+        let said = request(REQUEST).unwrap();
+        assert_eq!(said.names, "Example CPO\n");
+        assert!(said.others.contains("\nSN-0042\n") && !said.others.contains("Example"));
         for line in ["\r\n", "\n\n", "  \n"] {
             assert!(is_request(&REQUEST.replace('\n', line)));
         }
@@ -270,7 +305,7 @@ N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==
             assert!(is_request(&request) && !is_chain(&request), "{request}");
             assert!(is_chain(&leaf) && is_chain(&leaf.repeat(MOST)) && !is_request(&leaf), "{leaf}");
             assert!(!is_chain(&leaf.repeat(MOST + 1)) && !is_request(&request.repeat(2)));
-            assert!(text_of(&request).contains("sn-0042.example") && text_of(&leaf).contains("sn-0042.example"));
+            assert!(super::request(&request).unwrap().others.contains("sn-0042.example"));
         }
     }
 
@@ -331,7 +366,6 @@ N9McAiA5/6NuhniBsDxmG4MNsWFMde7N5uBv+qCoFvCf2NHMBw==
             let mut inside = der(REQUEST);
             inside[at] = byte;
             is_request(&pem("CERTIFICATE REQUEST", &inside));
-            text_of(&pem("CERTIFICATE REQUEST", &inside));
         }
     }
 }

@@ -69,15 +69,22 @@ pub(crate) fn is_random_uuid(text: &str) -> bool {
 /// Whether a technical name has a part that could be an identifier: eight or more letters and digits in a row of which two are
 /// digits (unless a date), a whole card number in hexadecimal, hexadecimal pairs with separators, an address of any kind.
 pub(crate) fn is_identifier_like(text: &str) -> bool {
-    has_identifier(text, false)
+    has_identifier(text, false, 2)
 }
 
-/// The same, but a contract number only in its own groups: `AC-standard-2026` has as many letters and digits as one.
+/// The same, but a contract number with few digits only in its own groups: `AC-standard-2026` has as many letters and digits as one.
 pub(crate) fn is_identifier_like_in_groups(text: &str) -> bool {
-    has_identifier(text, true)
+    has_identifier(text, true, 2)
 }
 
-fn has_identifier(text: &str, in_groups: bool) -> bool {
+/// The same for the name of an organisation: `Stadtwerke24 München` is none.
+pub(crate) fn is_identifier_as_such(name: &str) -> bool {
+    let plain: String = name.chars().map(|c| if c.is_alphabetic() && !c.is_ascii() { 'x' } else { c }).collect();
+    has_identifier(&plain, true, 4)
+}
+
+/// `least`: so many digits make a long run of letters and digits an identifier.
+fn has_identifier(text: &str, in_groups: bool, least: usize) -> bool {
     if text.contains('@') || text.contains("://") || text.contains("(at)") || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return true;
     }
@@ -91,7 +98,7 @@ fn has_identifier(text: &str, in_groups: bool) -> bool {
     for run in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|r| !r.is_empty()) {
         let digits = run.bytes().filter(u8::is_ascii_digit).count();
         let hex = run.bytes().all(|b| b.is_ascii_hexdigit());
-        if run.len() >= SHORTEST_CARD && digits >= 2 && !is_date(run) {
+        if run.len() >= SHORTEST_CARD && digits >= least && !is_date(run) {
             return true;
         }
         if hex && matches!(run.len(), 8 | 14 | 20) && !is_date(run) {
@@ -113,20 +120,25 @@ fn has_identifier(text: &str, in_groups: bool) -> bool {
         return true;
     }
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    // 04A2B3C-4D5E6F7: a card in odd groups. Without a letter it is a version number or a time.
-    if matches!(bare.len(), 14 | 20) && bare.iter().all(u8::is_ascii_hexdigit) && bare.iter().any(u8::is_ascii_alphabetic) {
+    // 04A2B3C-4D5E6F7: a card in odd groups. Without a letter it is a version number or a time, and with a dot a short one is a version: 1.2.3-a1b2c.
+    let odd = match bare.len() {
+        14 | 20 => bare.iter().any(u8::is_ascii_alphabetic),
+        8 => bare.iter().filter(|b| b.is_ascii_digit()).count() >= 2 && bare.iter().any(u8::is_ascii_alphabetic) && !text.contains('.'),
+        _ => false,
+    };
+    if odd && bare.iter().all(u8::is_ascii_hexdigit) {
         return true;
     }
-    // NL-ABC-123456789: a contract number in its groups.
+    // NL-ABC-123456789: a contract number in its groups; with as many digits as most have, in any.
     let mut letters = 0;
     let mut apart = text.bytes().filter(|b| {
         letters += usize::from(b.is_ascii_alphanumeric());
         !b.is_ascii_alphanumeric() && !matches!(letters, 2 | 5 | 14)
     });
+    let digits = || bare[5..].iter().filter(|b| b.is_ascii_digit()).count();
     matches!(bare.len(), 14 | 15)
-        && !(in_groups && apart.next().is_some())
         && bare[..2].iter().all(u8::is_ascii_alphabetic)
-        && bare[5..].iter().filter(|b| b.is_ascii_digit()).count() >= 4
+        && (digits() >= 8 || (digits() >= 4 && !(in_groups && apart.next().is_some())))
 }
 
 /// Eight digits that read as a date of this century, as build numbers do.
@@ -158,6 +170,7 @@ mod tests {
             "AC-22K-WALLBX-1",
             "EVB-22A-123456-7",
             "DC-54A-123456-Z",
+            "1.2.3-a1b2c",
         ] {
             assert!(!is_identifier_like(name), "{name}");
         }
@@ -180,6 +193,17 @@ mod tests {
             "card04A2B3C4",
         ] {
             assert!(is_identifier_like(name), "{name}");
+        }
+        assert!(!is_identifier_like_in_groups("AC-standard-2026"));
+        // Found by a reader: one separator more, or another, hid them.
+        for name in ["9C3-E51-B7", "9C3/E51B7/", "9C3+E51B7+", "NL-ABC-C123-456-78", "NL-ABC-C1234-5678", "NLABC-C12345678"] {
+            assert!(is_identifier_like(name) && is_identifier_like_in_groups(name), "{name}");
+        }
+        for name in ["Stadtwerke24 München", "Energie360°", "Charge 4 Europe B.V.", "EVBox123"] {
+            assert!(!is_identifier_as_such(name), "{name}");
+        }
+        for name in ["04A2B3C4", "NL-ABC-C12345678", "WVWZZZ1JZ3W386752", "me@example.org", "+31 6 1234 5678", "12345678"] {
+            assert!(is_identifier_as_such(name), "{name}");
         }
     }
 

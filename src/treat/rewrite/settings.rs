@@ -14,7 +14,7 @@ const BARE_OLDER_CONTRACT: usize = 12;
 impl Rewriter<'_, '_> {
     /// Whether the central system itself has just named this setting: then its name is nothing new to it ([`Rewriter::keep_given`]).
     pub(super) fn was_asked(&mut self, span: &Range<usize>, content: &str) -> bool {
-        let asked = self.context.asked.iter().any(|name| name.eq_ignore_ascii_case(content));
+        let asked = self.context.asked.is_some_and(|asked| asked.has(content));
         if asked {
             self.exempt(span.clone());
         }

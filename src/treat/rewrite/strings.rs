@@ -39,8 +39,14 @@ impl Rewriter<'_, '_> {
                 Kept
             }
             Text::Certificates => Withheld,
-            // Its subject is what the station writes there; a card in use is told, as it would be anywhere else.
-            Text::CertificateRequest => keep(certificate::is_request(content) && !self.memory.watch.knows(&certificate::text_of(content))),
+            // Its subject is what the station writes there; a card in use is told, as it would be anywhere else. But not in a name that the central
+            // system may have set: whether that crosses must not depend on what is in use (I5).
+            Text::CertificateRequest => match certificate::request(content) {
+                Some(request) if !request.names.lines().any(text::is_identifier_as_such) && !self.memory.watch.knows(&request.others) => {
+                    self.keep_given(span)
+                }
+                _ => Withheld,
+            },
             Text::Exi => keep(text::is_exi(content)),
             // The central system may have set it (a certificate, a signed schedule): see `was_asked`.
             Text::Hash if text::is_digest(content) || is_harmless_reference(content) => self.keep_given(span),
