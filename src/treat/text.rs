@@ -79,7 +79,12 @@ pub(crate) fn is_identifier_like_in_groups(text: &str) -> bool {
 
 /// The same for the name of an organisation: `Stadtwerke24 München` is none.
 pub(crate) fn is_identifier_as_such(name: &str) -> bool {
-    let plain: String = name.chars().map(|c| if c.is_alphabetic() && !c.is_ascii() { 'x' } else { c }).collect();
+    let plain = |c: char| match c {
+        c if c.is_ascii() || c.is_control() => c,
+        c if c.is_alphabetic() => 'x',
+        _ => ' ',
+    };
+    let plain: String = name.chars().map(plain).collect();
     has_identifier(&plain, true, 4)
 }
 
