@@ -21,7 +21,7 @@ use meter::Series;
 pub(crate) use rewrite::frame;
 use sightings::Sightings;
 use std::ops::Range;
-pub(crate) use text::{is_harmless_reference, time};
+pub(crate) use text::{SHORTEST_CARD, is_harmless_reference, time};
 #[cfg(feature = "fuzz")]
 pub(crate) use tripwire::MAX_WATCHED;
 pub(crate) use tripwire::Watch;

@@ -10,7 +10,7 @@ use crate::identity::{Codes, Epoch, Reveal};
 use crate::ocpp::frame::BadFrame;
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::Mode;
-use crate::treat::{self, Context, Fact, Memory, Metered, Treated, Verdict};
+use crate::treat::{self, Context, Fact, Memory, Metered, SHORTEST_CARD, Treated, Verdict};
 use smallvec::{SmallVec, smallvec};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -288,7 +288,9 @@ impl Talk {
     /// A station chooses its message ids; one that could hold a card number goes up as a one-way code. The table of pending calls
     /// finds the way back, and a retry under the same id has the same code.
     fn coded_id(&self, codes: &dyn Codes, id: &str) -> Option<String> {
-        if treat::is_harmless_reference(id) && !self.memory.watch.knows(id) || id.is_empty() {
+        // Most are counters: too short for a card number, and no pattern of one is a number of so few digits.
+        let counts = id.len() < SHORTEST_CARD && id.bytes().all(|b| b.is_ascii_digit());
+        if counts || treat::is_harmless_reference(id) && !self.memory.watch.knows(id) {
             return None;
         }
         Some(digest(codes, id))
