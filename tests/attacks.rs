@@ -701,6 +701,51 @@ fn an_answer_names_all_settings_again_that_were_asked_for_whatever_cards_there_a
     assert!(told.starts_with(r#"[4,"g","OccurrenceConstraintViolation""#), "{told}");
 }
 
+/// Found by a reader: the central system chose the number of a connector, a station said it again as the standard asks, and it came back only if it was no
+/// card in use: a thousand guesses in one message.
+#[test]
+fn the_number_of_a_part_of_a_station_says_nothing_of_cards() {
+    for (card, number) in
+        [(CARD, "1304792892040951"), (CARD, "69778125050061316"), ("9C3E51B7", "2621329847"), ("9C3E51B7", "2621329847.0")]
+    {
+        let names =
+            format!(r#""component":{{"name":"Connector","evse":{{"id":1,"connectorId":{number}}}}},"variable":{{"name":"Available"}}"#);
+        let seen = [false, true].map(|in_use| {
+            let mut lock = Lock::new(Version::V201);
+            if in_use {
+                lock.station_sends(&format!(r#"[2,"a","Authorize",{{"idToken":{{"idToken":"{card}","type":"ISO14443"}}}}]"#));
+            }
+            let (down, _) = lock.pass(Side::Csms, format!(r#"[2,"g","GetVariables",{{"getVariableData":[{{{names}}}]}}]"#).as_bytes());
+            if !down.iter().any(|(side, _)| *side == Side::Station) {
+                return String::new();
+            }
+            lock.station_sends(&format!(r#"[3,"g",{{"getVariableResult":[{{"attributeStatus":"UnknownComponent",{names}}}]}}]"#))
+        });
+        assert_eq!(seen[0], seen[1], "{card} {number}");
+    }
+    let fine = r#"[2,"1","StatusNotification",{"connectorId":1234567,"errorCode":"NoError","status":"Available"}]"#;
+    assert_eq!(Lock::new(Version::V16).station_sends(fine), fine);
+}
+
+/// Found by a reader: numbers in the JSON of a DataTransfer were looked at as text, and a transaction that the central system had numbered as a card is
+/// told it whether the card was in use.
+#[test]
+fn a_transaction_number_in_a_vendors_message_says_nothing_of_cards() {
+    for (card, number) in [("2A3E51B7", "708727223"), ("2A3E51B7", "3075554858"), (CARD, "1304792892040951"), ("AABBCCDD", "708727223")] {
+        let data = serde_json::json!(format!(r#"{{"transactionId": {number}, "timestamp": "2026-11-24T10:00:00Z"}}"#));
+        let ask = format!(
+            r#"[2,"d","DataTransfer",{{"vendorId":"org.openchargealliance.costmsg","messageId":"ConnectorUnplugged","data":{data}}}]"#
+        );
+        for in_use in [false, true] {
+            let mut lock = Lock::new(Version::V16);
+            if in_use {
+                lock.station_authorizes(card);
+            }
+            assert_eq!(lock.station_sends(&ask), ask, "{card} {number} {in_use}");
+        }
+    }
+}
+
 /// Any 32 to 128 letters, digits and hyphens passed as a digest, and the tripwire passed over them.
 #[test]
 fn a_card_or_contract_in_the_place_of_a_digest_is_coded_and_comes_back() {

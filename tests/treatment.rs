@@ -451,6 +451,99 @@ reason = "r"
     assert_eq!(sluis::policy::explain::explain(wrong, None, sluis::policy::explain::Layout::Text).unwrap_err(), mistakes[..].to_vec());
 }
 
+/// A sampled value of OCPP 1.6 at a minute past twelve.
+fn reading(minute: u32, measurand: &str, value: &str) -> String {
+    format!(r#"{{"timestamp":"2026-11-24T12:{minute:02}:00Z","sampledValue":[{{"value":"{value}","measurand":"{measurand}"}}]}}"#)
+}
+
+const ENERGY: &str = "Energy.Active.Import.Register";
+
+/// Found by a reader: the last reading of the list was privileged, and when that was one of the power, the energy was lost.
+#[test]
+fn the_last_reading_of_energy_passes_whatever_stands_behind_it() {
+    for behind in ["Power.Active.Import", "SoC", "Voltage"] {
+        let mut lock = Lock::new(Version::V16);
+        let list = [reading(1, ENERGY, "90"), reading(12, ENERGY, "98"), reading(14, ENERGY, "100"), reading(14, behind, "7")].join(",");
+        let seen = lock.station_sends(&format!(
+            r#"[2,"1","StopTransaction",{{"transactionId":7,"meterStop":100,"timestamp":"2026-11-24T12:14:00Z","transactionData":[{list}]}}]"#
+        ));
+        assert!(seen.contains(&reading(1, ENERGY, "90")) && seen.contains(&reading(14, ENERGY, "100")), "{seen}");
+        assert!(!seen.contains("98") && !seen.contains(behind), "{seen}");
+        for version in [Version::V201, Version::V21] {
+            let mut lock = Lock::new(version);
+            let at = |minute: u32, measurand: &str, context: &str| {
+                format!(
+                    r#"{{"timestamp":"2026-11-24T12:{minute:02}:00Z","sampledValue":[{{"value":{minute},"measurand":"{measurand}","context":"{context}"}}]}}"#
+                )
+            };
+            let event = |id: u32, kind: &str, list: &[String]| {
+                let list = list.join(",");
+                format!(
+                    r#"[2,"{id}","TransactionEvent",{{"eventType":"{kind}","timestamp":"2026-11-24T12:14:00Z","triggerReason":"MeterValuePeriodic","seqNo":{id},"transactionInfo":{{"transactionId":"t1"}},"meterValue":[{list}]}}]"#
+                )
+            };
+            for context in ["Sample.Periodic", "Sample.Clock", "Trigger", "Other"] {
+                lock.station_sends(&event(1, "Updated", &[at(1, ENERGY, context)]));
+                let seen = lock.station_sends(&event(2, "Ended", &[at(14, ENERGY, context), at(14, behind, context)]));
+                assert!(seen.contains(&at(14, ENERGY, context)) && !seen.contains(behind), "{seen}");
+            }
+        }
+    }
+}
+
+/// Found by a reader: an energy that went out and one that came in, of the same moment in two elements, were taken for too fine a series.
+#[test]
+fn what_was_measured_at_one_moment_is_one_reading_in_whatever_parts_it_comes() {
+    let mut lock = Lock::new(Version::V16);
+    let values = |id: u32, list: &[String]| format!(r#"[2,"{id}","MeterValues",{{"connectorId":1,"meterValue":[{}]}}]"#, list.join(","));
+    let both = [reading(0, "Energy.Active.Export.Register", "3"), reading(0, ENERGY, "100")];
+    let ask = values(1, &both);
+    assert_eq!(lock.station_sends(&ask), ask);
+    let part = values(2, &[reading(0, "Energy.Active.Export.Interval", "1")]);
+    assert_eq!(lock.station_sends(&part), part);
+    assert_eq!(lock.answered_here(Side::Station, &values(3, &[reading(5, ENERGY, "101")])), r#"[3,"3",{}]"#);
+}
+
+/// Found by a reader: a reading counted as passed although the central system had refused its message, and the next attempt went without it.
+#[test]
+fn what_is_sent_again_after_an_error_is_whole() {
+    let mut lock = Lock::new(Version::V16);
+    let list: Vec<String> = [0, 16, 31, 46].map(|minute| reading(minute, ENERGY, "100")).into();
+    let stop = format!(
+        r#"[2,"b1","StopTransaction",{{"transactionId":7,"meterStop":100,"timestamp":"2026-11-24T12:46:00Z","transactionData":[{}]}}]"#,
+        list.join(",")
+    );
+    for id in ["b1", "b1", "b2"] {
+        let attempt = stop.replace("b1", id);
+        assert_eq!(lock.station_sends(&attempt), attempt);
+        lock.csms_sends(&format!(r#"[4,"{id}","InternalError","",{{}}]"#));
+    }
+    // But not a finer series: a central system that refuses all it gets gains nothing by it.
+    let finer = stop.replace("b1", "b3").replace("12:16:00", "12:17:00");
+    assert!(!lock.station_sends(&finer).contains("12:17:00"));
+}
+
+/// Found by a reader: central systems count transactions from 1, as stations do connectors.
+#[test]
+fn the_series_of_a_connector_is_not_that_of_a_transaction_of_the_same_number() {
+    let mut lock = Lock::new(Version::V16);
+    let list: Vec<String> = [1, 16].map(|minute| reading(minute, ENERGY, "100")).into();
+    lock.station_sends(&format!(r#"[2,"1","MeterValues",{{"connectorId":1,"meterValue":[{}]}}]"#, list.join(",")));
+    let list: Vec<String> = [2, 17, 32, 50].map(|minute| reading(minute, ENERGY, "100")).into();
+    let stop = format!(
+        r#"[2,"2","StopTransaction",{{"transactionId":1,"meterStop":100,"timestamp":"2026-11-24T12:50:00Z","transactionData":[{}]}}]"#,
+        list.join(",")
+    );
+    assert_eq!(lock.station_sends(&stop), stop);
+}
+
+#[test]
+fn a_time_with_a_long_fraction_is_cut_and_not_that_of_its_arrival() {
+    let mut lock = Lock::new(Version::V16);
+    let stop = r#"[2,"2","StopTransaction",{"transactionId":7,"meterStop":9,"timestamp":"2024-06-01T12:00:00.000000000000Z"}]"#;
+    assert_eq!(lock.station_sends(stop), stop.replace(".000000000000Z", ".000Z"));
+}
+
 /// The certificate that plug-and-charge lets pass names the contract, and in a DataTransfer of 1.6 the tripwire stopped the whole message for it.
 #[test]
 fn a_contract_and_its_certificate_cross_for_plug_and_charge_in_a_data_transfer_too() {

@@ -83,31 +83,41 @@ struct Passed {
     series: u64,
     /// The latest quarter of an hour.
     latest: i64,
-    /// One bit for each of the 64 quarters up to the latest: 16 hours, so that what was stored while offline passes, and nothing twice.
+    /// One bit for each of the 64 quarters up to the latest: 16 hours, so that what was stored while offline passes, and nothing finer.
     before: u64,
+    /// The second of its quarter that passed, by quarter: what passed may pass again, if it is said once more or in several parts.
+    at: [u16; REMEMBERED],
+}
+
+/// Its quarter of an hour, the place of that among those remembered, and the second of it.
+fn quarter(seconds: i64) -> (i64, usize, u16) {
+    let slot = seconds.div_euclid(SLOT);
+    (slot, slot.rem_euclid(REMEMBERED as i64) as usize, seconds.rem_euclid(SLOT) as u16)
 }
 
 impl Series {
-    /// Whether a reading at `seconds` is the first of its quarter of an hour in the series `key`.
+    /// Whether a reading at `seconds` is of the first moment of its quarter of an hour that passed in the series `key`.
     pub(crate) fn permits(&self, key: u64, seconds: i64) -> bool {
-        let slot = seconds.div_euclid(SLOT);
+        let (slot, place, second) = quarter(seconds);
         self.0.iter().find(|p| p.series == key).is_none_or(|p| match p.latest - slot {
-            age @ 0..64 => p.before & 1 << age == 0,
+            age @ 0..64 => p.before & 1 << age == 0 || p.at[place] == second,
             _ => true,
         })
     }
 
     /// Notes that such a reading went through.
     pub(crate) fn note(&mut self, key: u64, seconds: i64) {
-        let slot = seconds.div_euclid(SLOT);
+        let (slot, place, second) = quarter(seconds);
         let at = self.0.iter().position(|p| p.series == key);
-        let mut passed = at.map_or(Passed { series: key, latest: slot, before: 0 }, |at| self.0.remove(at));
+        let new = Passed { series: key, latest: slot, before: 0, at: [0; REMEMBERED] };
+        let mut passed = at.map_or(new, |at| self.0.remove(at));
         match slot - passed.latest {
             ahead @ 1..64 => (passed.latest, passed.before) = (slot, passed.before << ahead),
             -63..=0 => {}
             _ => (passed.latest, passed.before) = (slot, 0),
         }
         passed.before |= 1 << (passed.latest - slot);
+        passed.at[place] = second;
         if self.0.len() >= MAX_SERIES {
             self.0.remove(0);
         }

@@ -22,7 +22,9 @@ use std::ops::Range;
 const LONG_NUMBER: usize = 12;
 
 /// Numbers that are the station's own.
-const OWN_NUMBERS: [&str; 4] = ["connectorId", "evseId", "meterStart", "meterStop"];
+const OWN_NUMBERS: [&str; 2] = ["meterStart", "meterStop"];
+/// Numbers of parts of a station: no station has as many as have the digits of a card.
+const PARTS: [&str; 2] = ["connectorId", "evseId"];
 
 /// Treats the payload that begins at `payload` in `frame`, and puts `id.1` in the place of the message id `id.0` if given. What comes of it is
 /// written into `treated`, which must be [`Treated::nothing`] so far: it is too big to be handed from one to the next.
@@ -91,6 +93,8 @@ struct Rewriter<'a, 'c> {
     reading: Reading,
     /// The meter series the payload belongs to and whether the event itself bounds a transaction; found at the first reading.
     series: Option<(u64, bool)>,
+    /// Of the list of readings at hand, where the last one ends that is kept, and of when it is; found when it matters.
+    last: Option<(usize, i64)>,
     /// Of the list of cards at hand, the entry. On the heap, for hardly a frame has such a list.
     entry: Option<Box<Entry>>,
 }
@@ -114,6 +118,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             time: (0, None),
             reading: Reading::default(),
             series: None,
+            last: None,
             entry: None,
         }
     }
@@ -252,6 +257,9 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         let whole = self.mark();
         let context = self.context;
         let special = if let Node::Object(object) = &context.plan.nodes[item as usize] { object.special } else { Special::None };
+        if special == Special::Meter {
+            self.last = None;
+        }
         // Readings without samples are no readings.
         let min = if matches!(special, Special::Meter | Special::Sampled) { min.max(1) } else { min };
         self.cursor.enter()?;
@@ -393,11 +401,15 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         Ok(Kept)
     }
 
-    /// Whether the number of a card in use stands where a meter's does or a connector's, as some readers print it: in the places of numbers that
-    /// the central system cannot have chosen.
+    /// Whether the number of a card in use stands where a meter's does, as some readers print it: in the places of numbers that the central system
+    /// cannot have chosen. Or where a connector's does, which it may have chosen: there every number that could be one is, whatever is in use (I5).
     fn is_card_in_decimal(&self, field: &Field, span: &Range<usize>) -> bool {
-        let own = field.role == Role::Value || OWN_NUMBERS.contains(&&*field.name);
-        own && self.memory.watch.knows(unquoted(&self.cursor.text()[span.clone()]))
+        let number = unquoted(&self.cursor.text()[span.clone()]);
+        if field.role == Role::Series && PARTS.contains(&&*field.name) {
+            return number.bytes().filter(u8::is_ascii_digit).count() >= text::SHORTEST_CARD;
+        }
+        let own = span.len() >= LONG_NUMBER && (field.role == Role::Value || OWN_NUMBERS.contains(&&*field.name));
+        own && self.memory.watch.knows(number)
     }
 
     /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.
@@ -410,7 +422,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         if field.role == Role::Card {
             self.name_card(from, &span);
         }
-        if verdict == Kept && span.len() >= LONG_NUMBER && self.up() && self.is_card_in_decimal(field, &span) {
+        if verdict == Kept && span.len() >= text::SHORTEST_CARD && self.up() && self.is_card_in_decimal(field, &span) {
             self.tally.withheld += 1;
             verdict = Withheld;
         }

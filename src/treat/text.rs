@@ -9,7 +9,7 @@ mod time;
 pub(crate) use encoded::{is_digest, is_exi};
 pub(crate) use number::{is_decimal, is_digits, is_huge, is_scaled_card, is_setting, is_signed_or_scaled};
 pub(crate) use scrub::scrub;
-pub(crate) use time::time;
+pub(crate) use time::{time, with_shorter_fraction};
 
 use crate::identity::is_older_contract;
 use encoded::is_encoded_text;

@@ -7,6 +7,7 @@ use crate::policy::{Object, Purpose, Role, Special};
 use crate::treat::Metered;
 use crate::treat::Verdict::{self, Kept, Withheld};
 use crate::treat::meter::{self, Sample};
+use crate::treat::text;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -154,24 +155,68 @@ impl<'a> Rewriter<'a, '_> {
                 }
                 let (series, _) = self.series();
                 let seconds = reading.seconds.unwrap_or_else(|| self.context.now.seconds());
-                let slot = (series, seconds.div_euclid(meter::SLOT) * meter::SLOT);
-                // The last reading of a transaction is what it is billed by, whatever it says of itself.
-                let last = self.ends_transaction() && self.cursor.clone().take(b']');
-                let fine = reading.boundary
-                    || last
-                    || !self.up()
-                    || enabled.has(Purpose::SmartCharging)
-                    || (self.memory.series.permits(series, seconds)
-                        // Only as far back as the series itself is remembered: a frame may have thousands of readings.
-                        && !self.tally.notes.iter().rev().take(meter::REMEMBERED).any(|note| *note == slot));
-                if fine && !reading.boundary && !last {
-                    self.tally.notes.push(slot);
-                } else if !fine {
-                    self.tally.withheld += 1;
+                let slot = seconds.div_euclid(meter::SLOT);
+                if reading.boundary || !self.up() || enabled.has(Purpose::SmartCharging) {
+                    return true;
                 }
-                fine
+                let other = |(of, at): &(u64, i64)| *of == series && *at != seconds && at.div_euclid(meter::SLOT) == slot;
+                // Only as far back as the series itself is remembered: a frame may have thousands of readings.
+                let first =
+                    self.memory.series.permits(series, seconds) && !self.tally.notes.iter().rev().take(meter::REMEMBERED).any(other);
+                if first {
+                    if self.tally.notes.last() != Some(&(series, seconds)) {
+                        self.tally.notes.push((series, seconds));
+                    }
+                    return true;
+                }
+                // The last reading of a transaction is what it is billed by, whatever it says of itself.
+                let last = self.ends_transaction() && self.is_last(seconds);
+                self.tally.withheld += u32::from(!last);
+                last
             }
             _ => true,
+        }
+    }
+
+    /// Whether the reading that was just read, of this time, is the last of its list of which anything is kept, or of the same time as that.
+    fn is_last(&mut self, seconds: i64) -> bool {
+        let here = self.cursor.at();
+        let (end, last) = self.last.unwrap_or_else(|| {
+            let mut cursor = self.cursor.clone();
+            let mut last = (here, seconds);
+            while cursor.take(b',') {
+                let Ok(span) = cursor.skip() else { break };
+                let reading = Cursor::new(&cursor.text()[span]);
+                if self.has_needed_sample(&reading) {
+                    let time = reading.peek_string("timestamp").and_then(|time| text::time(&time));
+                    last = (cursor.at(), time.unwrap_or_else(|| self.context.now.seconds()));
+                }
+            }
+            last
+        });
+        self.last = Some((end, last));
+        here == end || seconds == last
+    }
+
+    /// Whether a reading that was not treated yet has a sample that an enabled purpose needs.
+    fn has_needed_sample(&self, reading: &Cursor<'_>) -> bool {
+        let Some(list) = reading.peek("sampledValue") else { return false };
+        let mut cursor = Cursor::new(&reading.text()[list]);
+        let enabled = self.context.rules.purposes[self.context.to as usize];
+        if cursor.enter().is_err() {
+            return false;
+        }
+        loop {
+            let Ok(span) = cursor.skip() else { return false };
+            let sample = Cursor::new(&cursor.text()[span]);
+            let opaque = sample.peek_string("value").is_some_and(|value| !text::is_decimal(text::trimmed(&value)));
+            let [measurand, location, format] = ["measurand", "location", "format"].map(|name| sample.peek_string(name));
+            if enabled.has(Sample { measurand, location, format, opaque, ..Sample::default() }.purpose()) {
+                return true;
+            }
+            if !cursor.take(b',') {
+                return false;
+            }
         }
     }
 
@@ -189,7 +234,9 @@ impl<'a> Rewriter<'a, '_> {
             Metered::Event { transaction, boundary } => (transaction, boundary),
             Metered::By(name) => {
                 let payload = Cursor::inside(self.cursor.text(), self.start);
-                (meter::key(payload.peek(name).map(|span| &payload.text()[span])), false)
+                // Connector 1 is not transaction 1.
+                let of = meter::key(payload.peek(name).map(|span| &payload.text()[span])) ^ name.len() as u64;
+                (of, false)
             }
         };
         *self.series.insert(known)

@@ -29,6 +29,12 @@ impl Rewriter<'_, '_> {
             Text::QuotedNumber => keep(text::is_decimal(content) && content.len() < 10),
             Text::Time => {
                 self.time = (span.start, text::time(content));
+                if self.time.1.is_none()
+                    && let Some(short) = text::with_shorter_fraction(content)
+                {
+                    self.time.1 = text::time(&short);
+                    self.replace(span, |out| write_string(out, &short));
+                }
                 keep(self.time.1.is_some())
             }
             Text::Word(words) => keep(words.has(content)),
@@ -112,14 +118,15 @@ impl Rewriter<'_, '_> {
         if verdict != Ok(Kept) || !finished {
             return Withheld;
         }
-        let exempt = self.up() && !tally.exempt.is_empty();
+        let up = self.up();
         if copied > 0 {
             out.push_str(&content[copied..]);
         } else {
             out.push_str(content);
         }
-        // What is exempt lies somewhere in a string of another text, so the last look is taken here, and the whole string is exempt then.
-        if exempt && !self.context.rules.allow_all && self.memory.watch.hit(&out, 0, &tally.exempt, &self.context.rules.words) {
+        // The last look is taken here, and the whole string is exempt then: what is exempt lies somewhere in a string of another text, and to who looks at that
+        // string a number that the central system chose would be a text like any other (I5).
+        if up && !self.context.rules.allow_all && self.memory.watch.hit(&out, 0, &tally.exempt, &self.context.rules.words) {
             return Withheld;
         }
         self.tally.replaced += tally.replaced;
@@ -131,10 +138,10 @@ impl Rewriter<'_, '_> {
         let from = self.out.len();
         if out != content {
             self.replace(span, |text| write_string(text, &out));
-        } else if exempt {
+        } else if up {
             self.flush(span.end);
         }
-        if exempt {
+        if up {
             self.tally.exempt.push(from..self.out.len());
         }
         Kept

@@ -64,9 +64,18 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - zone)
 }
 
+/// The same time with a fraction of three digits, if it is one but for a fraction of more than nine: RFC 3339 sets no bound to them, and a card number
+/// would have room behind the ninth.
+pub(crate) fn with_shorter_fraction(text: &str) -> Option<String> {
+    let (head, rest) = text.split_once(['.', ','])?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let short = format!("{head}.{}{}", rest.get(..3)?, &rest[digits..]);
+    (digits > 9 && time(&short).is_some()).then_some(short)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::{time, with_shorter_fraction};
 
     #[test]
     fn times_as_stations_write_them() {
@@ -94,6 +103,17 @@ mod tests {
             "2026-11-24\u{e9}10:00",
         ] {
             assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_fraction_is_cut_and_nothing_else() {
+        let short = |text: &str| with_shorter_fraction(text);
+        assert_eq!(short("2026-11-24T10:00:00.000000000000Z").as_deref(), Some("2026-11-24T10:00:00.000Z"));
+        assert_eq!(short("2026-11-24T11:00:00,1234567890+01:00").as_deref(), Some("2026-11-24T11:00:00.123+01:00"));
+        for none in ["2026-11-24T10:00:00.123456789Z", "2026-11-24T10:00:00Z", "now.1234567890", "2026-11-24T10:00:00.1234567890x", ".", ""]
+        {
+            assert_eq!(short(none), None, "{none}");
         }
     }
 }
