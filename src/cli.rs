@@ -4,9 +4,11 @@
 mod attack;
 mod cdr;
 mod emsp;
+mod keys;
 mod ocpi;
 mod opt_out;
 mod person;
+mod signals;
 mod stations;
 mod stats;
 mod whom;
@@ -14,15 +16,15 @@ mod whom;
 use crate::clock;
 use crate::config::file::strangers;
 use crate::config::{Config, Flags, Looked};
-use crate::custody::{Custody, EpochState, OpenError, Opening, Role};
+use crate::custody::{Custody, OpenError, Opening, Role};
 use crate::gateway::Crew;
-use crate::identity::Epoch;
 use crate::log::Queue;
 use crate::policy::explain::{Layout, explain};
-use crate::pseudonym::Alphabet;
 use crate::serve::{Ready, Serving, StartError};
 use crate::store::DATABASE;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keys::Keys;
+use signals::Signals;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -31,7 +33,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code: something failed while running.
 pub const FAILED: u8 = 1;
@@ -148,22 +149,6 @@ enum Command {
     },
 }
 
-#[derive(Subcommand)]
-enum Keys {
-    /// List the epochs.
-    List,
-    /// Create the next epoch without using it yet, so that its codes can be handed out first.
-    Create,
-    /// Make the newest epoch the current one, creating it if need be. The one before stays live, so that its codes are restored, until it is
-    /// destroyed.
-    Rotate,
-    /// Destroy an epoch's root for good: its codes can never be resolved again.
-    Destroy {
-        /// The epoch.
-        epoch: u32,
-    },
-}
-
 #[derive(Clone, Copy, ValueEnum)]
 enum LogFormat {
     Json,
@@ -275,8 +260,8 @@ pub fn main() -> ExitCode {
             print(&page);
             Ok(())
         }),
-        Command::Codes { options, epoch } => options.config().and_then(|config| codes(&config, epoch)),
-        Command::Keys { options, action } => options.config().and_then(|config| keys(&config, &action)),
+        Command::Codes { options, epoch } => options.config().and_then(|config| keys::codes(&config, epoch)),
+        Command::Keys { options, action } => options.config().and_then(|config| keys::run(&config, &action)),
         Command::Cdr { options, action } => options.config().and_then(|config| cdr::run(&config, action)),
         Command::Emsp(command) => emsp::run(command),
         Command::Ocpi { options, action } => ocpi::run(options, action),
@@ -396,58 +381,6 @@ async fn run(config: &Config, flags: Flags) -> (Result<(), ExitCode>, Duration) 
     (result, linger)
 }
 
-/// The signals that the process lives by. One that comes while nobody waits for it is not lost.
-struct Signals {
-    terminate: Option<Signal>,
-    interrupt: Option<Signal>,
-    hang_up: Option<Signal>,
-}
-
-impl Signals {
-    /// Listens from now on. Until then each of them ends the process.
-    fn listen() -> Self {
-        let [terminate, interrupt, hang_up] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(|kind| signal(kind).ok());
-        Self { terminate, interrupt, hang_up }
-    }
-
-    /// Reads the configuration and its files again whenever the process is asked to (SIGHUP), and returns when it is asked to stop, also in the
-    /// middle of that: a file may hang.
-    async fn obey(&mut self, serving: &Serving, flags: Flags) {
-        loop {
-            tokio::select! {
-                () = next(&mut self.terminate) => return,
-                () = next(&mut self.interrupt) => return,
-                () = next(&mut self.hang_up) => {}
-            }
-            tracing::info!("reading the configuration and its files again");
-            let flags = flags.clone();
-            tokio::select! {
-                () = self.stop() => return,
-                _ = serving.adopt(move || configured(&flags)) => {}
-            }
-        }
-    }
-
-    /// Returns when the process is asked to stop (SIGTERM, SIGINT).
-    async fn stop(&mut self) {
-        tokio::select! {
-            () = next(&mut self.terminate) => {}
-            () = next(&mut self.interrupt) => {}
-        }
-    }
-}
-
-/// Returns at the next signal of a kind; never, if the system does not give any.
-async fn next(signal: &mut Option<Signal>) {
-    if let Some(signal) = signal
-        && signal.recv().await.is_some()
-    {
-        return;
-    }
-    std::future::pending::<()>().await;
-}
-
 /// Says why a data directory cannot be opened.
 fn cannot_open(why: &OpenError) -> ExitCode {
     if let Some(key) = why.key() {
@@ -479,65 +412,6 @@ fn custody_or_new(config: &Config) -> Result<Custody, ExitCode> {
     let opening =
         Opening { alphabet: config.alphabet, credentials: config.credentials.clone(), ..Opening::new(Role::Beside, clock::now()) };
     Custody::open(&config.data_dir, config.kek_file.as_deref(), &opening).map_err(|why| cannot_open(&why))
-}
-
-fn codes(config: &Config, epoch: Option<u32>) -> Result<(), ExitCode> {
-    let custody = custody(config)?;
-    let output = std::io::BufWriter::new(std::io::stdout().lock());
-    let done = custody.codes(std::io::stdin().lock(), output, epoch.map(Epoch));
-    done.map(|_| ()).map_err(|why| {
-        error(&why.to_string());
-        ExitCode::from(FAILED)
-    })
-}
-
-fn keys(config: &Config, action: &Keys) -> Result<(), ExitCode> {
-    let custody = custody(config)?;
-    let failed = |why: crate::custody::RotationError| {
-        error(&why.to_string());
-        ExitCode::from(FAILED)
-    };
-    match action {
-        Keys::List => {}
-        Keys::Create => {
-            let alphabet: Alphabet = config.alphabet;
-            let epoch = custody.create_epoch(alphabet, clock::now()).map_err(failed)?;
-            print(&format!("created epoch {}\n", epoch.0));
-        }
-        Keys::Rotate => {
-            let epoch = custody.rotate(clock::now()).map_err(failed)?;
-            print(&format!("epoch {} is now current; its codes differ from those before\n", epoch.0));
-        }
-        Keys::Destroy { epoch } => {
-            let states = custody.epochs().map_err(failed)?;
-            let state = states.iter().find(|s| s.epoch.0 == *epoch).map(|s| s.state);
-            let refusal = match state {
-                None => Some("there is no such epoch"),
-                Some(EpochState::Current) => Some("it is the current epoch: rotate first"),
-                Some(EpochState::Destroyed) => Some("it was destroyed before"),
-                Some(EpochState::Prepared | EpochState::Ending) => None,
-            };
-            if let Some(why) = refusal {
-                error(&format!("epoch {epoch} is not destroyed: {why}"));
-                return Err(ExitCode::from(FAILED));
-            }
-            custody.destroy_epoch(Epoch(*epoch), clock::now()).map_err(failed)?;
-            print(&format!("destroyed epoch {epoch}: its codes cannot be resolved again\n"));
-        }
-    }
-    for status in custody.epochs().map_err(failed)? {
-        let day = |time: Option<clock::Timestamp>| time.map_or("-".to_owned(), clock::Timestamp::date);
-        print(&format!(
-            "epoch {:<4} {:<10} {:<7} created {}  retired {}  destroyed {}\n",
-            status.epoch.0,
-            status.state.name(),
-            if status.alphabet == Alphabet::Hex { "hex" } else { "base32" },
-            status.created.date(),
-            day(status.retired),
-            day(status.destroyed)
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(not(feature = "demo"))]

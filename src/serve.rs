@@ -2,9 +2,11 @@
 //! until everything that can be wrong was looked at.
 
 mod adopt;
+mod errands;
+mod now;
 mod ready;
 
-use crate::admin::{self, Condition};
+use crate::admin;
 use crate::billing::{self, Billing, Desk, Pulse};
 use crate::charging::Patience;
 use crate::clock;
@@ -13,19 +15,18 @@ use crate::custody::{Custody, Notice, OpenError, Opening, Role};
 use crate::delivery::{Delivering, Delivery, Doorbell, Pace, Parts};
 use crate::gateway::{Crew, Gateway};
 use crate::metrics::Metrics;
-use crate::ocpi::client::{Authorization, Client, Trouble};
+use crate::ocpi::client::Client;
 use crate::ocpi::directory::Directory;
-use crate::ocpi::server::{self, Surface};
+use crate::ocpi::server::Surface;
 use crate::policy::{Mode, Rules};
 use crate::publication::{Gate, Publication};
 use crate::reload::{Reload, Reloaded};
 use crate::store::{Op, Store, StoreError};
 use crate::tls::{self, ClientFiles};
-use crate::vault::tokens::EmspToken;
 use arc_swap::ArcSwap;
+use errands::Errands;
+use now::Now;
 pub use ready::{Ready, desk, dialler, terms};
-use serde_json::Value;
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -435,88 +436,4 @@ pub fn ocpi_client(config: &Config) -> Result<Client, String> {
     let tls = tls::client(&ClientFiles { ca_file, identity: None }, "ocpi", false).map_err(|mistakes| mistakes.join("; "))?;
     let us = config.ocpi.as_ref().map(|ocpi| ocpi.cpo).or(config.billing.as_ref().map(|billing| billing.cpo));
     Ok(Client::new(tls, us, config.allow_plaintext))
-}
-
-/// What the OCPI surface has delivery do.
-struct Errands {
-    delivery: Option<Delivery>,
-    doorbell: Doorbell,
-    /// Ids of homes and of their EVSEs, in upper case.
-    homes: HashSet<String>,
-}
-
-impl Errands {
-    /// Whether a place is somebody's home: an e-MSP knows it by another name, if at all (R04, R13).
-    fn is_home(&self, place: &Value) -> bool {
-        let evses = place["evse_uids"].as_array().into_iter().flatten();
-        let mut ids = evses.chain([&place["location_id"]]).filter_map(Value::as_str);
-        ids.any(|id| self.homes.contains(&id.to_ascii_uppercase()))
-    }
-}
-
-impl server::Errands for Errands {
-    fn ask<'a>(&'a self, token: &'a EmspToken, location: Option<&'a Value>) -> server::Asking<'a> {
-        Box::pin(async move {
-            let Some(delivery) = &self.delivery else { return Err(Trouble::NoWay) };
-            match location.filter(|place| self.is_home(place)) {
-                // Asked without a place: what it says holds for this one.
-                Some(home) => {
-                    let said = delivery.authorize(token, None).await?;
-                    Ok(Authorization { location: (said.allowed == "ALLOWED").then(|| home.clone()), ..said })
-                }
-                None => delivery.authorize(token, location).await,
-            }
-        })
-    }
-
-    fn tokens_changed(&self) {
-        self.doorbell.tokens();
-    }
-
-    fn parties_changed(&self) {
-        self.doorbell.parties();
-    }
-}
-
-/// The gateway as the admin pages see it.
-struct Now {
-    gateway: Arc<Gateway>,
-    pulse: Option<Arc<Pulse>>,
-    plaintext: bool,
-    delivery: Option<Delivery>,
-}
-
-impl Condition for Now {
-    fn ready(&self) -> bool {
-        !self.gateway.is_draining() && self.gateway.custody.store().trouble().is_none()
-    }
-
-    fn troubles(&self) -> Vec<&'static str> {
-        let store = self.gateway.custody.store().trouble().map(|_| "the store cannot keep what must be kept: nothing is acknowledged");
-        let stuck = self.pulse.as_ref().is_some_and(|pulse| pulse.is_stuck(clock::now()));
-        let billing = stuck.then_some("billing is stuck: sessions are kept, but no CDRs are made");
-        let draining = self.gateway.is_draining().then_some("stopping");
-        store.into_iter().chain(billing).chain(draining).collect()
-    }
-
-    fn reservations(&self) -> Vec<&'static str> {
-        let observes = (self.gateway.course().rules.mode == Mode::Observe).then_some("the policy only observes: nobody is protected");
-        let plaintext = self.plaintext.then_some("allow_plaintext is set: not compliant");
-        let away = self.gateway.csms_is_away().then_some("the central system does not answer: stations are told to come later");
-        let delivery = self.delivery.iter().flat_map(Delivery::reservations);
-        observes.into_iter().chain(plaintext).chain(away).chain(delivery).chain(self.gateway.entrance.reservations()).collect()
-    }
-
-    fn metrics(&self) -> String {
-        self.gateway.metrics.upstream(self.gateway.csms_is_away());
-        self.gateway.metrics.render()
-    }
-
-    fn releases(&self) -> Vec<(String, String)> {
-        self.gateway.custody.store().released_names().unwrap_or_default()
-    }
-
-    fn release(&self, period: &str, file: &str) -> Option<Vec<u8>> {
-        self.gateway.custody.store().released(period, file).ok().flatten()
-    }
 }

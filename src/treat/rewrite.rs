@@ -404,12 +404,13 @@ impl<'a, 'c> Rewriter<'a, 'c> {
     /// Whether the number of a card in use stands where a meter's does, as some readers print it: in the places of numbers that the central system
     /// cannot have chosen. Or where a connector's does, which it may have chosen: there every number that could be one is, whatever is in use (I5).
     fn is_card_in_decimal(&self, field: &Field, span: &Range<usize>) -> bool {
-        let number = unquoted(&self.cursor.text()[span.clone()]);
-        if field.role == Role::Series && PARTS.contains(&&*field.name) {
-            return number.bytes().filter(u8::is_ascii_digit).count() >= text::SHORTEST_CARD;
-        }
+        let part = field.role == Role::Series && PARTS.contains(&&*field.name);
         let own = span.len() >= LONG_NUMBER && (field.role == Role::Value || OWN_NUMBERS.contains(&&*field.name));
-        own && self.memory.watch.knows(number)
+        if !part && !own {
+            return false;
+        }
+        let number = unquoted(&self.cursor.text()[span.clone()]);
+        if part { number.bytes().filter(u8::is_ascii_digit).count() >= text::SHORTEST_CARD } else { self.memory.watch.knows(number) }
     }
 
     /// One known member: its value, or what stands in for it. `gap` is what must be cut before it if it is the first kept.

@@ -1,6 +1,8 @@
 //! Tokens that e-MSPs own, and the answer to the one question billing asks of a clear identifier: whose is it, and what is it called in its
 //! owner's domain? Nothing clear leaves this room but to the e-MSP that owns it.
 
+mod sealed;
+
 use super::{Vault, VaultError, references};
 use crate::clock::Timestamp;
 use crate::identity::{Class, Codes, Declared, Identifier, SEPARATORS, Sighting};
@@ -10,7 +12,7 @@ use crate::recipient::{Party, Recipients};
 use crate::seal;
 use crate::secret::Sensitive;
 use crate::store::{Op, PAGE, StoreError, TokenRow};
-use serde_json::{Value, json};
+use sealed::{read, token_place, written};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -455,41 +457,8 @@ fn sightings(token: &EmspToken, codes: &TokenCodes) -> Vec<Sighting> {
     [uid, contract].into_iter().chain(group).collect()
 }
 
-fn token_place(owner: &str, kind: &str, blind: &[u8; 16]) -> Vec<u8> {
-    format!("v1|token|{owner}|{kind}|{}", hex(blind)).into_bytes()
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Into the seal, and nowhere else.
-fn written(token: &EmspToken) -> Sensitive<String> {
-    let EmspToken { uid, contract, group, issuer, valid, whitelist, language, updated_text, .. } = token;
-    let object = json!({
-        "uid": uid.expose(), "contract": contract.expose(), "group": group.as_ref().map(Sensitive::expose), "issuer": issuer,
-        "valid": valid, "whitelist": whitelist, "language": language, "updated": updated_text,
-    });
-    Sensitive::new(object.to_string())
-}
-
-/// Out of the seal.
-fn read(text: &Sensitive<String>, row: &TokenRow) -> Option<EmspToken> {
-    let object: Value = serde_json::from_str(text.expose()).ok()?;
-    let text = |name: &str| object[name].as_str().map(str::to_owned);
-    Some(EmspToken {
-        owner: Party::parse(&row.owner)?,
-        kind: row.kind.clone(),
-        uid: Sensitive::new(text("uid")?),
-        contract: Sensitive::new(text("contract")?),
-        group: text("group").map(Sensitive::new),
-        issuer: text("issuer")?,
-        valid: object["valid"].as_bool()?,
-        whitelist: text("whitelist")?,
-        language: text("language"),
-        updated: row.updated,
-        updated_text: text("updated")?,
-    })
 }
 
 #[cfg(test)]
