@@ -8,7 +8,8 @@
 //! 2. Totals are published, so more must be withheld: until for each withheld number the interval that fits all published ones reaches 20 % of
 //!    its value beyond it on both sides ([`withholding`], by sums where they suffice and by linear programming over the whole hierarchy of areas
 //!    and classes where they do not). A register or a table that is too large for that is refused ([`MOST_TOTALS`], [`intervals::MOST_PROGRAMMES`]).
-//! 3. What is published is rounded to the nearest ten.
+//! 3. What is withheld under one total is safe by rule 1 together as well ([`unions`]): their sum follows from what is published.
+//! 4. What is published is rounded to the nearest ten.
 //!
 //! Only T0 and T1 can be made so, and never the months' T0 and the T1 of their quarter: they count the same sessions in the same municipalities, so what
 //! one withholds could be told from the other. The load shapes and histograms of T2 and T3 have hundreds of numbers of the same few contributors, which bound
@@ -16,6 +17,7 @@
 
 mod hierarchy;
 mod intervals;
+mod unions;
 mod withholding;
 
 use super::arithmetic::Rho;
@@ -84,7 +86,7 @@ pub fn release_exact(
         return Err(NoRelease::Open);
     }
     ledger.allows_exact(table, period)?;
-    let mut hierarchy = Hierarchy::new(table, geography);
+    let mut hierarchy = Hierarchy::new(table, geography, rules);
     if hierarchy.totals() > MOST_TOTALS {
         return Err(NoRelease::TooLarge);
     }
@@ -97,7 +99,7 @@ pub fn release_exact(
         }
         hierarchy.add(&contribution);
     }
-    let withheld = hierarchy.withheld(rules).map_err(|intervals::OutOfProgrammes| NoRelease::TooLarge)?;
+    let withheld = hierarchy.withheld().map_err(|intervals::OutOfProgrammes| NoRelease::TooLarge)?;
     let measures = table.measures().iter().map(|measure| MeasureFigures {
         measure: *measure,
         unit: measure.unit(),

@@ -24,6 +24,16 @@ pub(super) struct Node {
     pub(super) contributors: u32,
     /// Per measure.
     pub(super) sums: Vec<Sum>,
+    /// Of a cell with fewer than k contributors: each of them. Of any other number nobody.
+    pub(super) few: Vec<Person>,
+}
+
+/// What a contributor did in a cell.
+pub(super) struct Person {
+    /// The same in all cells.
+    pub(super) number: u32,
+    /// Per measure.
+    pub(super) parts: Vec<u64>,
 }
 
 /// What all contributors of a number did, and the two who did most.
@@ -56,13 +66,16 @@ pub(super) struct Hierarchy {
     pub(super) relations_of: Vec<Vec<usize>>,
     /// Of each cell: the totals that it is part of.
     above: Vec<Vec<usize>>,
+    pub(super) rules: Rules,
+    /// Contributors so far.
+    people: u32,
 }
 
 impl Hierarchy {
-    pub(super) fn new(table: Table, geography: &Geography) -> Self {
+    pub(super) fn new(table: Table, geography: &Geography, rules: Rules) -> Self {
         let node = |area: &Area, class, cell, points| {
             let sums = vec![Sum::default(); table.measures().len()];
-            Node { area: area.clone(), class, cell, points, contributors: 0, sums }
+            Node { area: area.clone(), class, cell, points, contributors: 0, sums, few: Vec::new() }
         };
         let mut nodes: Vec<Node> = geography.list(table).map(|(area, class, points)| node(area, Some(class), true, points)).collect();
         let mut totals: BTreeMap<(Area, Option<Class>), usize> = BTreeMap::new();
@@ -93,7 +106,7 @@ impl Hierarchy {
         for (number, relation) in relations.iter().enumerate() {
             relation.members().for_each(|node| relations_of[node].push(number));
         }
-        Self { table, nodes, relations, relations_of, above }
+        Self { table, nodes, relations, relations_of, above, rules, people: 0 }
     }
 
     /// How many totals there are.
@@ -114,22 +127,28 @@ impl Hierarchy {
                 }
             }
         }
+        self.people += 1; // of `MOST_CONTRIBUTORS` at most
         for (node, parts) in of {
             let node = &mut self.nodes[node];
             node.contributors = node.contributors.saturating_add(1);
-            for (sum, part) in node.sums.iter_mut().zip(parts) {
-                sum.all = sum.all.saturating_add(part);
-                (sum.largest, sum.second) = (sum.largest.max(part), sum.second.max(part.min(sum.largest)));
+            for (sum, part) in node.sums.iter_mut().zip(&parts) {
+                sum.all = sum.all.saturating_add(*part);
+                (sum.largest, sum.second) = (sum.largest.max(*part), sum.second.max((*part).min(sum.largest)));
+            }
+            if node.contributors >= self.rules.contributors {
+                node.few = Vec::new();
+            } else if node.cell {
+                node.few.push(Person { number: self.people, parts });
             }
         }
     }
 
     /// Whether a number tells of one person: too few contributors, or the second largest could tell the largest's part (the p% rule).
-    pub(super) fn is_unsafe(&self, node: &Node, rules: Rules) -> bool {
-        node.contributors < rules.contributors
+    pub(super) fn is_unsafe(&self, node: &Node) -> bool {
+        node.contributors < self.rules.contributors
             || self.table.measures().iter().zip(&node.sums).filter(|(measure, _)| **measure != Measure::Contributors).any(|(_, sum)| {
                 let rest = u128::from(sum.all.saturating_sub(sum.largest).saturating_sub(sum.second));
-                rest * 100 < u128::from(sum.largest) * u128::from(rules.percent)
+                rest * 100 < u128::from(sum.largest) * u128::from(self.rules.percent)
             })
     }
 

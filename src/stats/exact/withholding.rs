@@ -6,7 +6,6 @@
 //! several can be nothing, and each can be all of them. So a programme has as many unknowns as there are withheld totals, and as many again
 //! at most, however many cells there are.
 
-use super::Rules;
 use super::hierarchy::{Hierarchy, Relation};
 use super::intervals::{MOST_PROGRAMMES, OutOfProgrammes, Programme, Unknown};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,16 +32,16 @@ struct Settled(Vec<[bool; 2]>);
 
 impl Hierarchy {
     /// What is withheld. It ends at the latest when all that hangs together is, for then nothing bounds it.
-    pub(super) fn withheld(&self, rules: Rules) -> Result<BTreeSet<usize>, OutOfProgrammes> {
-        let mut withheld: BTreeSet<usize> = (0..self.nodes.len()).filter(|node| self.is_unsafe(&self.nodes[*node], rules)).collect();
+    pub(super) fn withheld(&self) -> Result<BTreeSet<usize>, OutOfProgrammes> {
+        let mut withheld: BTreeSet<usize> = (0..self.nodes.len()).filter(|node| self.is_unsafe(&self.nodes[*node])).collect();
         let mut settled = Settled(vec![[false; 2]; self.nodes.len() * self.table.measures().len()]);
         let mut left = MOST_PROGRAMMES;
         loop {
-            self.widen(&mut withheld, rules);
+            self.widen(&mut withheld);
             let mut more = BTreeSet::new();
             for group in self.groups(&withheld) {
                 for measure in 0..self.table.measures().len() {
-                    if let Some(unknown) = self.too_narrow(&group, measure, &withheld, rules, &mut settled, &mut left)? {
+                    if let Some(unknown) = self.too_narrow(&group, measure, &withheld, &mut settled, &mut left)? {
                         more.extend(self.another(unknown, &group, &withheld));
                         break;
                     }
@@ -59,11 +58,14 @@ impl Hierarchy {
         self.nodes[node].sums[measure].all
     }
 
-    /// Withholds more wherever a sum alone tells something withheld too closely. A programme would find these too, one after another.
-    fn widen(&self, withheld: &mut BTreeSet<usize>, rules: Rules) {
+    /// Withholds more wherever a sum alone tells something withheld too closely, which a programme would find too, one after another, or tells of few.
+    fn widen(&self, withheld: &mut BTreeSet<usize>) {
         loop {
-            let narrow = self.relations.iter().filter(|relation| self.tells(relation, withheld, rules));
-            let more: BTreeSet<usize> = narrow.filter_map(|relation| self.smallest_open([relation].into_iter(), withheld)).collect();
+            let narrow = self.relations.iter().filter(|relation| self.tells(relation, withheld));
+            let mut more: BTreeSet<usize> = narrow.filter_map(|relation| self.smallest_open([relation].into_iter(), withheld)).collect();
+            if more.is_empty() {
+                more = self.beside_unsafe_unions(withheld);
+            }
             if more.is_empty() {
                 return;
             }
@@ -73,7 +75,7 @@ impl Hierarchy {
 
     /// Whether a sum alone tells something withheld too closely: a part can be no more than all withheld parts together if the total is published,
     /// and the total no less than the published parts if it is not.
-    fn tells(&self, relation: &Relation, withheld: &BTreeSet<usize>, rules: Rules) -> bool {
+    fn tells(&self, relation: &Relation, withheld: &BTreeSet<usize>) -> bool {
         let parts = || relation.parts.iter().filter(|part| withheld.contains(part));
         let total = withheld.contains(&relation.total);
         (0..self.table.measures().len()).any(|measure| {
@@ -85,7 +87,7 @@ impl Hierarchy {
                 let largest = values.max().unwrap_or(0);
                 (sum - largest, largest)
             };
-            room * 100 < of * u128::from(rules.interval)
+            room * 100 < of * u128::from(self.rules.interval)
         })
     }
 
@@ -145,12 +147,11 @@ impl Hierarchy {
         group: &Group,
         measure: usize,
         withheld: &BTreeSet<usize>,
-        rules: Rules,
         settled: &mut Settled,
         left: &mut u32,
     ) -> Result<Option<Of>, OutOfProgrammes> {
         let number: BTreeMap<Of, usize> = group.unknowns.iter().copied().zip(0..).collect();
-        let unknowns = group.unknowns.iter().map(|of| self.wanted(*of, measure, withheld, rules, settled)).collect();
+        let unknowns = group.unknowns.iter().map(|of| self.wanted(*of, measure, withheld, settled)).collect();
         let equations = group.relations.iter().map(|relation| self.equation(*relation, measure, withheld, &number)).collect();
         let mut programme = Programme { unknowns, equations };
         let narrow = programme.too_narrow(left)?;
@@ -172,12 +173,12 @@ impl Hierarchy {
 
     /// What must be possible of an unknown, as far as it is not settled. A cell can be all of its relation's withheld cells; it can be nothing,
     /// unless it is the only one of them.
-    fn wanted(&self, of: Of, measure: usize, withheld: &BTreeSet<usize>, rules: Rules, settled: &Settled) -> Unknown {
+    fn wanted(&self, of: Of, measure: usize, withheld: &BTreeSet<usize>, settled: &Settled) -> Unknown {
         let nodes = self.nodes_of(of, withheld);
         let wanted = |way: usize| {
             let open = nodes.iter().filter(|node| !settled.0[measure * self.nodes.len() + **node][way]);
             let value = open.map(|node| self.value(*node, measure)).max().filter(|value| *value > 0)?;
-            let reach = f64::from(rules.interval) / 100.0;
+            let reach = f64::from(self.rules.interval) / 100.0;
             Some(value as f64 * if way == 0 { 1.0 + reach } else { 1.0 - reach })
         };
         let truth: u64 = nodes.iter().map(|node| self.value(*node, measure)).fold(0, u64::saturating_add);
@@ -218,7 +219,7 @@ impl Hierarchy {
     }
 
     /// Of all that these relations add up and that is not withheld: the cell with the least of the first measure; a total if there is no cell.
-    fn smallest_open<'a>(&self, of: impl Iterator<Item = &'a Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
+    pub(super) fn smallest_open<'a>(&self, of: impl Iterator<Item = &'a Relation>, withheld: &BTreeSet<usize>) -> Option<usize> {
         let candidates = of.flat_map(Relation::members).filter(|other| !withheld.contains(other));
         candidates.min_by_key(|other| (!self.nodes[*other].cell, self.nodes[*other].sums.first().map(|sum| sum.all), *other))
     }
