@@ -124,6 +124,8 @@ pub(crate) enum Text {
         max: u32,
     },
     Ref,
+    /// The same, chosen by the station: the central system knows it by what went up only.
+    Transaction,
     /// A technical name. `given`: the central system may have chosen it, and the station only says it again.
     Name {
         max: u32,

@@ -197,6 +197,19 @@ impl Treated {
             tally: Tally::default(),
         }
     }
+
+    /// The payload to be kept, without what crosses unread: data that a meter has signed may hold the card itself.
+    pub(crate) fn without_signed(&self) -> String {
+        let text = self.frame.as_str();
+        let mut kept = String::with_capacity(self.payload.len());
+        let mut from = self.payload.start;
+        for signed in self.tally.exempt.iter().filter(|range| range.start >= self.payload.start && range.end <= self.payload.end) {
+            kept.extend([&text[from..signed.start], "null"]);
+            from = signed.end;
+        }
+        kept.push_str(&text[from..self.payload.end]);
+        kept
+    }
 }
 
 /// A frame passed on as it is, which only a policy that observes does.

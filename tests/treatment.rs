@@ -111,15 +111,22 @@ fn signed_meter_data_is_withheld_whole_however_it_comes() {
     }
 }
 
+/// What the strict policy has, and one purpose more towards the central system.
+fn with_purpose(more: &str) -> Arc<sluis::policy::Rules> {
+    let text = format!(
+        r#"
+        name = "more"
+        [csms]
+        purposes = ["charge", "bill", "operate", "{more}"]
+        [station]
+        purposes = ["charge", "bill", "operate"]"#
+    );
+    Arc::new(sluis::policy::Rules::compile(&text, vec![]).unwrap())
+}
+
 #[test]
 fn calibration_law_lets_signed_data_pass_whole() {
-    let text = r#"
-        name = "eichrecht"
-        [csms]
-        purposes = ["charge", "bill", "operate", "calibration-law"]
-        [station]
-        purposes = ["charge", "bill", "operate"]"#;
-    let rules = Arc::new(sluis::policy::Rules::compile(text, vec![]).unwrap());
+    let rules = with_purpose("calibration-law");
     let mut lock = Lock::with(Version::V16, rules, Arc::new(keyring(&[0], 0)));
     lock.station_authorizes(CARD);
     let frame = r#"[2,"s","StopTransaction",{"transactionId":1,"meterStop":5,"timestamp":"2026-11-24T11:00:00Z","transactionData":[{"timestamp":"2026-11-24T11:00:00Z","sampledValue":[{"value":"OCMF|{\"ID\":\"04A2B3C4D5E6F7\"}","context":"Transaction.End","format":"SignedData"}]}]}]"#;
@@ -615,4 +622,89 @@ fn an_answer_of_the_gateway_s_own_has_a_number_for_an_id_where_the_message_had_o
     assert_eq!(lock.station_sends(asked), asked);
     let (sent, _) = lock.pass(Side::Csms, br#"[3,"80",{"currentTime":"#);
     assert!(sent.iter().any(|(side, text)| *side == Side::Station && text.starts_with("[4,80,")), "{sent:?}");
+}
+
+/// What a meter has signed crosses where calibration law asks for it, and may hold the card: it is not kept beside the card's code.
+#[test]
+fn signed_readings_are_not_kept() {
+    let rules = with_purpose("calibration-law");
+    let signed = r#"OCMF|{\"ID\":\"04A2B3C4D5E6F7\"}|{}"#;
+    let mut lock = Lock::with(Version::V16, rules.clone(), Arc::new(keyring(&[0], 0)));
+    let seen = lock.station_sends(&format!(
+        r#"[2,"s","StopTransaction",{{"transactionId":7,"meterStop":12500,"timestamp":"2026-11-29T01:20:00Z","idTag":"{CARD}","transactionData":[{{"timestamp":"2026-11-29T01:20:00Z","sampledValue":[{{"value":"{signed}","format":"SignedData","context":"Transaction.End"}},{{"value":"12500","context":"Transaction.End"}}]}}]}}]"#
+    ));
+    assert!(seen.contains(signed));
+    let kept = &lock.facts[0].payload;
+    assert!(!kept.contains(CARD) && kept.contains(r#""value":"12500""#) && kept.contains(r#""meterStop":12500"#), "{kept}");
+    serde_json::from_str::<serde_json::Value>(kept).unwrap();
+    let mut lock = Lock::with(Version::V201, rules, Arc::new(keyring(&[0], 0)));
+    let seen = lock.station_sends(&format!(
+        r#"[2,"e","TransactionEvent",{{"eventType":"Ended","timestamp":"2026-11-29T01:20:00Z","triggerReason":"EVDeparted","seqNo":2,"transactionInfo":{{"transactionId":"t1"}},"meterValue":[{{"timestamp":"2026-11-29T01:20:00Z","sampledValue":[{{"value":12500,"context":"Transaction.End","signedMeterValue":{{"signedMeterData":"{signed}","signingMethod":"","encodingMethod":"OCMF","publicKey":""}}}}]}}]}}]"#
+    ));
+    assert!(seen.contains(signed));
+    let kept = &lock.facts[0].payload;
+    assert!(!kept.contains(CARD) && kept.contains(r#""value":12500"#), "{kept}");
+    serde_json::from_str::<serde_json::Value>(kept).unwrap();
+}
+
+/// R57: an order with the code of a card that was erased is refused, also on the connection that the card was seen on last.
+#[test]
+fn an_erased_code_is_restored_on_no_connection() {
+    let mut lock = Lock::new(Version::V16);
+    let code = lock.station_authorizes(CARD);
+    let start = format!(r#"[2,"r","RemoteStartTransaction",{{"connectorId":1,"idTag":"{code}"}}]"#);
+    assert!(lock.csms_sends(&start).contains(CARD));
+    lock.station_sends(r#"[3,"r",{"status":"Accepted"}]"#);
+    lock.vault.codes.clear();
+    assert_eq!(lock.answered_here(Side::Csms, &start), r#"[3,"r",{"status":"Rejected"}]"#);
+}
+
+/// I5: the central system knows a transaction by its code. One that it names clear it has guessed, and whether the station knows it is not told.
+#[test]
+fn a_transaction_that_the_central_system_was_never_shown_is_not_asked_for() {
+    for version in [Version::V201, Version::V21] {
+        let mut lock = Lock::new(version);
+        let seen = lock.station_sends(&format!(
+            r#"[2,"e","TransactionEvent",{{"eventType":"Started","timestamp":"2026-11-29T01:20:00Z","triggerReason":"Authorized","seqNo":0,"transactionInfo":{{"transactionId":"{CARD}-0042"}}}}]"#
+        ));
+        assert!(!seen.contains(CARD));
+        let code = seen.split("transactionId\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        lock.csms_sends(r#"[3,"e",{}]"#);
+        let ask = |id: &str| format!(r#"[2,"g","GetTransactionStatus",{{"transactionId":"{id}"}}]"#);
+        for guess in [format!("{CARD}-0042"), "04112233445566-0042".to_owned()] {
+            let answer = lock.answered_here(Side::Csms, &ask(&guess));
+            assert!(answer.starts_with(r#"[3,"g",{"#) || answer.starts_with(r#"[4,"g","#), "{answer}");
+        }
+        assert_eq!(lock.csms_sends(&ask(&code)), ask(&format!("{CARD}-0042")));
+        lock.station_sends(r#"[3,"g",{"ongoingIndicator":true,"messagesInQueue":false}]"#);
+        for plain in ["17", "5f0c7a9e-1d2b-4c3d-8e4f-0a1b2c3d4e5f"] {
+            assert_eq!(lock.csms_sends(&ask(plain)), ask(plain));
+            lock.station_sends(r#"[3,"g",{"messagesInQueue":false}]"#);
+        }
+    }
+}
+
+/// An explicit null says nothing: without a measurand it is the register of energy.
+#[test]
+fn a_measurand_that_is_null_is_the_register() {
+    let event = r#"[2,"e","TransactionEvent",{"eventType":"Ended","timestamp":"2026-11-29T01:20:00Z","triggerReason":"EVDeparted","seqNo":2,"transactionInfo":{"transactionId":"t1"},"meterValue":[{"timestamp":"2026-11-29T01:20:00Z","sampledValue":[{"value":12500,"context":"Transaction.End","measurand":null}]}]}]"#;
+    assert_eq!(Lock::new(Version::V201).station_sends(event), event);
+    let values = r#"[2,"m","MeterValues",{"connectorId":1,"transactionId":7,"meterValue":[{"timestamp":"2026-11-29T01:20:00Z","sampledValue":[{"value":"12500","measurand":null}]}]}]"#;
+    assert_eq!(Lock::new(Version::V16).station_sends(values), values);
+}
+
+/// An OCSP responder is asked by the serial number, which has as many digits as its issuer gave it.
+#[test]
+fn the_serial_number_of_a_contracts_certificate_passes_with_the_certificate() {
+    let ask = |serial: &str| {
+        let hash = "a1".repeat(32);
+        format!(
+            r#"[2,"a","Authorize",{{"idToken":{{"idToken":"","type":"NoAuthorization"}},"iso15118CertificateHashData":[{{"hashAlgorithm":"SHA256","issuerNameHash":"{hash}","issuerKeyHash":"{hash}","serialNumber":"{serial}","responderURL":"https://ocsp.example.org"}}]}}]"#
+        )
+    };
+    for serial in ["3f00a1b2c3d4e5f6", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "f1e2d3c4b5a69788796a5b4c3d2e1f00a1b2c3d"] {
+        let seen = Lock::with(Version::V201, with_purpose("plug-and-charge"), Arc::new(keyring(&[0], 0))).station_sends(&ask(serial));
+        assert!(seen.contains(serial), "{seen}");
+        assert!(!Lock::new(Version::V201).pass(Side::Station, ask(serial).as_bytes()).0[0].1.contains(serial));
+    }
 }

@@ -268,7 +268,7 @@ fn plain(name: &str, is: &str) -> &'static str {
         ("currency", _) => "EUR",
         ("name", "component") => "OCPPCommCtrlr",
         ("name", "variable") => "HeartbeatInterval",
-        ("transactionId" | "id", "ref") => "6f1c2d34-9a7b-4c1e-8f20-0d1e2f3a4b5c",
+        ("transactionId" | "id", "ref" | "transaction") => "6f1c2d34-9a7b-4c1e-8f20-0d1e2f3a4b5c",
         (_, "key") => "HeartbeatInterval",
         (_, "key-value" | "variable-value") => "300",
         (_, "language") => "nl",

@@ -146,8 +146,8 @@ impl<'a> Inherited<'a> {
             _ => {
                 let (before, now) = (short(was), short(is));
                 let after = match spec.map(|spec| spec.is.as_str()) {
-                    Some("token" | "ref" | "hash" | "serial") if self.to == Side::Csms => After::Coded(now),
-                    Some("token" | "ref" | "hash") => After::Restored(now),
+                    Some("token" | "ref" | "transaction" | "hash" | "serial") if self.to == Side::Csms => After::Coded(now),
+                    Some("token" | "ref" | "transaction" | "hash") => After::Restored(now),
                     _ => After::Neutral(now, self.why()),
                 };
                 changes.push(Change { field: path.to_owned(), before, after });

@@ -407,6 +407,11 @@ fn unescape(raw: &str) -> String {
     plain
 }
 
+/// What stands between the quotes of a value, if it is a text; else the value.
+pub fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(value)
+}
+
 /// Writes `text` as a JSON string, quotes included.
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');

@@ -290,6 +290,7 @@ impl Builder<'_> {
             ("any", _) => Node::Any,
             ("token", _) => Node::Text(Text::Token { max: spec.max.unwrap_or(u32::MAX) }),
             ("ref" | "hash", false) => Node::Text(Text::Ref),
+            ("transaction", _) => Node::Text(Text::Transaction),
             ("vendor", _) => Node::Text(Text::Vendor),
             ("vendor-message", _) => Node::Text(Text::VendorMessage),
             ("vendor-data", _) => Node::Text(Text::VendorData),

@@ -160,8 +160,9 @@ fn words(spec: &FieldSpec, decision: Decision, to: Side, enabled: Purposes) -> (
     let what = match (spec.is.as_str(), up) {
         ("token", true) => "pseudonymised",
         ("token", false) => "restored",
-        ("ref", true) => "passes if too short or random to hold a card number, else a code",
+        ("ref" | "transaction", true) => "passes if too short or random to hold a card number, else a code",
         ("ref" | "hash", false) => "passes; a code of ours is restored",
+        ("transaction", false) => "passes if too short or random to hold a card number; a code of ours is restored",
         ("hash", true) => "passes if it is a digest, else a code",
         ("name" | "label" | "instance", true) => "passes unless it looks like an identifier",
         ("given", true) => "passes unless a part of it is a card or contract number",

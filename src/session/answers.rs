@@ -4,7 +4,7 @@ use super::bounds;
 use super::calls::{Match, Pending};
 use super::step::{Outcome, Step};
 use super::talk::Talk;
-use super::turn::{OwnId, Turn, error_frame};
+use super::turn::{OwnId, Turn, error_frame, whole_number};
 use crate::ocpp::json::{Unreadable, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::Plan;
@@ -120,18 +120,16 @@ impl Talk {
             payload: format!("{{\"{name}\":{value}}}"),
         };
         // Only the one number that a bill needs; the rest of the answer is not ours to keep.
-        let number = |name: &str| {
+        let text = |name: &str| {
             let payload = turn.payload();
-            let text = payload.peek(name).map(|span| &payload.text()[span])?;
-            text.parse::<f64>().is_ok().then_some(text)
+            payload.peek(name).map(|span| &payload.text()[span])
         };
         match pending.action {
             "StartTransaction" => {
-                if let Some(transaction) = number("transactionId") {
-                    step.facts.push(fact("StartTransactionResponse", "transactionId", transaction));
+                if let Some(transaction) = text("transactionId").and_then(whole_number) {
+                    step.facts.push(fact("StartTransactionResponse", "transactionId", &transaction));
                     if let Some(epoch) = more.and_then(|more| more.begins) {
                         // A number that was used before is of another transaction, unless that has not ended: then this is a retry's answer.
-                        let transaction = transaction.to_owned();
                         if self.ended.contains(&transaction) {
                             self.pins.retain(|(pinned, _)| *pinned != transaction);
                             step.pins.push((transaction.clone(), None));
@@ -144,7 +142,7 @@ impl Talk {
                 }
             }
             "TransactionEvent" => {
-                if let Some(cost) = number("totalCost") {
+                if let Some(cost) = text("totalCost").filter(|cost| cost.parse::<f64>().is_ok()) {
                     step.facts.push(fact("TransactionEventResponse", "totalCost", cost));
                 }
             }

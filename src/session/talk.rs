@@ -215,15 +215,15 @@ impl Talk {
         treat::note(&mut self.memory, &treated.tally);
         let seen = Some(turn.seen(action, outcome, &treated.tally));
         let (mut facts, mut pins) = (Vec::new(), Vec::new());
-        if treated.tally.vendor.is_some() {
-            pending.more().vendor = treated.tally.vendor;
-        }
         if from == Side::Station && is_transaction_message(action) {
             pending.settles = true;
             let message_id = fact_id.unwrap_or_else(|| frame.id.to_string());
-            facts = vec![Fact { action, message_id, payload: treated.frame.as_str()[treated.payload].to_owned() }];
+            facts = vec![Fact { action, message_id, payload: treated.without_signed() }];
             let epoch = treated.tally.sightings.all.iter().find_map(|s| codes.epoch_of(&s.code));
             pins.extend(self.follow(&mut pending, event.as_deref(), transaction, epoch));
+        }
+        if treated.tally.vendor.is_some() {
+            pending.more().vendor = treated.tally.vendor;
         }
         if frame.kind == Kind::Call {
             self.calls[from as usize].expect(pending);
@@ -335,7 +335,8 @@ impl Talk {
                     },
                     (_, version) => no_frame(version),
                 };
-                Some((from, error_frame(OwnId::quoted(id.unwrap_or("-1")), code, "the message could not be read")))
+                let own = id.map_or(OwnId::quoted("-1"), |id| OwnId::read(id, bad.is_number));
+                Some((from, error_frame(own, code, "the message could not be read")))
             }
         };
         let seen = Seen { from, kind, action, outcome: Outcome::Refused, withheld: 0, replaced: 0 };

@@ -5,10 +5,11 @@ use super::talk::{MAX_ID, is_billed};
 use crate::clock::Timestamp;
 use crate::identity::{Codes, Reveal};
 use crate::ocpp::frame::Frame;
-use crate::ocpp::json::{Cursor, Unreadable, write_string};
+use crate::ocpp::json::{Cursor, Unreadable, unquoted, write_string};
 use crate::ocpp::{Kind, Side, Version};
 use crate::policy::{CallPlan, Rules};
 use crate::treat::{Outgoing, Tally};
+use rust_decimal::Decimal;
 use std::borrow::Cow;
 
 /// One readable frame and the circumstances in which it came.
@@ -38,7 +39,10 @@ impl<'a> Turn<'a> {
     pub(super) fn transaction(&self, action: &str) -> Option<Cow<'a, str>> {
         let payload = self.payload();
         match action {
-            "StopTransaction" => payload.peek("transactionId").map(|span| Cow::Borrowed(&payload.text()[span])),
+            "StopTransaction" => payload.peek("transactionId").map(|span| {
+                let text = &payload.text()[span];
+                whole_number(text).map_or(Cow::Borrowed(text), Cow::Owned)
+            }),
             "TransactionEvent" => {
                 let info = payload.peek("transactionInfo")?;
                 Cursor::new(&payload.text()[info]).peek_string("transactionId")
@@ -123,6 +127,11 @@ impl<'a> OwnId<'a> {
         Self { id: &frame.id, is_number: frame.is_number }
     }
 
+    /// As it was written.
+    pub(super) fn read(id: &'a str, is_number: bool) -> Self {
+        Self { id, is_number }
+    }
+
     /// In quotes, whatever it was.
     pub(super) fn quoted(id: &'a str) -> Self {
         Self { id, is_number: false }
@@ -131,6 +140,12 @@ impl<'a> OwnId<'a> {
     fn write(self, text: &mut String) {
         if self.is_number { text.push_str(self.id) } else { write_string(text, self.id) }
     }
+}
+
+/// A whole number as it is usually written: some write it in quotes or with a fraction.
+pub(super) fn whole_number(text: &str) -> Option<String> {
+    let number: Decimal = unquoted(text).trim().parse().ok()?;
+    number.is_integer().then(|| number.normalize().to_string())
 }
 
 pub(super) fn error_frame(own: OwnId<'_>, code: &str, description: &str) -> Outgoing {

@@ -10,7 +10,7 @@ use super::meter::Sample;
 use super::{Context, Memory, Outgoing, Tally, Treated, Verdict, spare, text};
 use crate::identity::Declared;
 use crate::ocpp::Side;
-use crate::ocpp::json::{Cursor, Shape, Unreadable, write_string};
+use crate::ocpp::json::{Cursor, Shape, Unreadable, unquoted, write_string};
 use crate::policy::{CallPlan, Field, Node, NodeId, Object, Role, Special, Text, VariableRule};
 use Verdict::{Kept, Withheld};
 use entries::Entry;
@@ -97,6 +97,8 @@ struct Rewriter<'a, 'c> {
     last: Option<(usize, i64)>,
     /// Of the list of cards at hand, the entry. On the heap, for hardly a frame has such a list.
     entry: Option<Box<Entry>>,
+    /// The entry of a list that is being read puts a card on the list.
+    lists: bool,
 }
 
 impl<'a, 'c> Rewriter<'a, 'c> {
@@ -120,6 +122,7 @@ impl<'a, 'c> Rewriter<'a, 'c> {
             series: None,
             last: None,
             entry: None,
+            lists: false,
         }
     }
 
@@ -447,11 +450,6 @@ impl<'a, 'c> Rewriter<'a, 'c> {
         self.replace(span, |out| out.push_str(&otherwise));
         Ok(Kept)
     }
-}
-
-/// A value's text without the quotes of a string.
-fn unquoted(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
 /// The field of that name: messages usually come in one order, so the one after the last is tried first.

@@ -41,13 +41,13 @@ pub(crate) fn is_language(text: &str) -> bool {
         })
 }
 
-/// A reference that cannot hold a card number: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
+/// A reference that cannot hold a card number, nor an e-mail address: fewer than [`SHORTEST_CARD`] letters and digits in all, or a random UUID
 /// (version 4, RFC 9562 §5.4).
 pub(crate) fn is_harmless_reference(text: &str) -> bool {
     if is_random_uuid(text) {
         return true;
     }
-    if text.len() > 40 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+    if text.len() > 40 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'@') {
         return false;
     }
     text.len() < SHORTEST_CARD || text.bytes().filter(u8::is_ascii_alphanumeric).count() < SHORTEST_CARD

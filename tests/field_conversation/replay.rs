@@ -83,6 +83,22 @@ fn field_09_a_transaction_keeps_its_code_through_reconnects_and_a_rotation() {
     assert_eq!(tag(&lock.station_sends(&stop("s9", 5, "2026-11-24T13:00:00Z"))), begun);
 }
 
+/// Central systems that write the number in quotes, or stations that do, mean the same transaction.
+#[test]
+fn field_10_a_number_in_quotes_is_the_same_transaction() {
+    for (answered, stopped) in [("\"5\"", "5"), ("5", "\"5\""), ("5.0", "5"), ("\"5\"", "5.0")] {
+        let mut lock = Lock::with(Version::V16, strict(), Arc::new(keyring(&[0], 0)));
+        let began = tag(&lock.station_sends(&start("1", "2026-11-24T10:00:00Z")));
+        lock.csms_sends(&format!(r#"[3,"1",{{"transactionId":{answered},"idTagInfo":{{"status":"Accepted"}}}}]"#));
+        assert_eq!(lock.facts.last().unwrap().payload, r#"{"transactionId":5}"#);
+        rotate(&lock.keys, &[0, 1], 1);
+        reconnect(&mut lock);
+        let seen = lock
+            .station_sends(&stop("2", 5, "2026-11-24T11:00:00Z").replace("\"transactionId\":5", &format!("\"transactionId\":{stopped}")));
+        assert_eq!(tag(&seen), began, "{answered} and {stopped}");
+    }
+}
+
 /// Found by the simulation: a second answer to a start, after a rotation, moved the running transaction to the new epoch.
 #[test]
 fn field_09_a_second_answer_to_a_start_does_not_move_the_transaction() {

@@ -192,3 +192,23 @@ fn a_long_list_is_merged_without_comparing_all_with_all() {
     // Twice the codes to restore are twice the work; comparing each with each would be hundreds of times as much.
     assert!(twice < once * 10, "{once:?} for each card once, {twice:?} for each twice");
 }
+
+/// The list of a station is for all others too: a card that was erased, or a PIN that is kept nowhere, is left out of it. To take it off a list, a
+/// whole one has to be sent.
+#[test]
+fn one_card_that_cannot_be_restored_does_not_keep_a_list_from_the_others() {
+    let mut lock = Lock::with(Version::V16, strict(), Arc::new(keyring(&[0, 1], 1)));
+    let [card, erased] = [codes(&mut lock, [CARD; 2]), codes(&mut lock, [OTHER; 2])].map(|[_, new]| new);
+    lock.vault.codes.retain(|_, original| original != OTHER);
+    for how in ["Full", "Differential"] {
+        for sent in [[&card, &erased], [&erased, &card]] {
+            let heard = hears(&mut lock, &list(how, &sent.map(|code| entry(code, ACCEPTED))));
+            assert_eq!(heard, list(how, &[entry(CARD, ACCEPTED)]));
+        }
+    }
+    let removal = list("Differential", &[entry(&card, ACCEPTED), entry(&erased, "")]);
+    assert_eq!(lock.answered_here(Side::Csms, &removal), r#"[3,"l",{"status":"Failed"}]"#);
+    // What is no code at all is a guess, and refused with all that stands beside it.
+    let guess = list("Full", &[entry(&card, ACCEPTED), entry(OTHER, ACCEPTED)]);
+    assert_eq!(lock.answered_here(Side::Csms, &guess), r#"[3,"l",{"status":"Failed"}]"#);
+}

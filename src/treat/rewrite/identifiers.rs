@@ -18,8 +18,9 @@ const MAX_ACTIVE_PER_FRAME: u32 = 4;
 const MAX_IDENTIFIER: usize = 255;
 
 impl Rewriter<'_, '_> {
-    /// A reference chosen by a machine: as it is where it cannot hold a card number, else a code that finds its way back.
-    pub(super) fn reference(&mut self, span: Range<usize>, content: &str) -> Verdict {
+    /// A reference chosen by a machine: as it is where it cannot hold a card number, else a code that finds its way back. `own`: by the station, so
+    /// that the central system knows it by its code only.
+    pub(super) fn reference(&mut self, span: Range<usize>, content: &str, own: bool) -> Verdict {
         if content.is_empty() {
             return Kept;
         }
@@ -29,7 +30,12 @@ impl Rewriter<'_, '_> {
         }
         let known = self.context.codes.recognise(content);
         if !self.up() {
-            let Some(code) = known else { return Kept };
+            let Some(code) = known else {
+                // The central system was never shown it, so it guesses: whether the station knows it must not be told (I5).
+                let guessed = own && !self.context.rules.allow_all && !is_harmless_reference(content);
+                self.tally.foreign += u32::from(guessed);
+                return if guessed { Withheld } else { Kept };
+            };
             // Why exposed: the station gets its own reference back.
             return match self
                 .context
@@ -89,11 +95,15 @@ impl Rewriter<'_, '_> {
             let here = self.memory.watch.spelling(&code).map(|(spelling, own)| (spelling.clone(), own));
             // A reference that looks like a card must not come down as one: the station would send it up again as the card (I5).
             let kinds = [Declared::Undeclared, Declared::Vehicle];
-            let kept = || self.context.vault.reveal(&code).filter(|o| self.stands_for(&code, o.expose(), &kinds));
-            here.or_else(|| kept().map(|original| (original, false))).map(|(original, own)| (code, original, own))
+            // What was erased is restored nowhere, also where it was seen last (R57).
+            let kept = self.context.vault.reveal(&code)?;
+            let kept = || Some((kept, false)).filter(|(kept, _)| self.stands_for(&code, kept.expose(), &kinds));
+            here.or_else(kept).map(|(original, own)| (code, original, own))
         });
         let Some((code, original, own)) = original else {
-            self.tally.foreign += 1;
+            // One card that was erased must not keep a list from all others; but to take it off a list, a whole one has to be sent.
+            let skipped = known.is_some() && self.lists;
+            self.tally.foreign += u32::from(!skipped);
             return Withheld;
         };
         // Why exposed: the station's own socket is one of the two places for clear identifiers (I3).

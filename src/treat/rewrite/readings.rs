@@ -36,10 +36,11 @@ impl<'a> Rewriter<'a, '_> {
         self.sample.garbled |= meaning && verdict == Withheld;
         match role {
             Role::Measurand => {
-                let measurand = text().unwrap_or_default();
+                // An explicit null says nothing: it is the register of energy, as without one.
+                self.sample.measurand = text();
                 // What nobody needs is not looked at any further.
-                self.sample.refused = !self.context.rules.purposes[self.context.to as usize].has(meter::purpose(&measurand));
-                self.sample.measurand = Some(measurand);
+                let needs = |measurand: &Cow<'_, str>| self.context.rules.purposes[self.context.to as usize].has(meter::purpose(measurand));
+                self.sample.refused = !self.sample.measurand.as_ref().is_none_or(needs);
             }
             Role::Context => self.sample.context = text(),
             Role::Location => self.sample.location = text(),
@@ -65,7 +66,11 @@ impl<'a> Rewriter<'a, '_> {
     pub(super) fn meet(&mut self, object: &Object) -> Verdict {
         match object.special {
             Special::None => {}
-            Special::Entry => self.entry = None,
+            Special::Entry => {
+                self.entry = None;
+                let info = self.cursor.peek("idTagInfo").or_else(|| self.cursor.peek("idTokenInfo"));
+                self.lists = info.is_some_and(|info| self.cursor.text()[info].starts_with('{'));
+            }
             Special::Token => {
                 self.declared = match self.cursor.peek_string("type").as_deref() {
                     Some(t) if t.eq_ignore_ascii_case("KeyCode") => Declared::KeyCode,

@@ -17,10 +17,18 @@ pub(crate) fn scrub<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Cow<'a, 
         let word = bare(word);
         let digits = word.bytes().filter(u8::is_ascii_digit).count();
         let dotted = word.split('.').filter(|p| p.parse::<u8>().is_ok()).count() == 4;
-        let colons = word.bytes().filter(|b| *b == b':').count() >= 3;
+        let colons = word.bytes().filter(|b| *b == b':').count() >= 3 || word.contains("::");
         blot[at] |= is_identifier_like(&word) || digits >= 7 || dotted || colons || (word.len() >= 4 && known(&word));
         // Base64 with its padding, though some of its letters are marks between words.
         blot[at] |= word.len() >= SHORTEST_CARD && words[at].ends_with('=') && words.get(at + 1).is_some_and(|next| next.starts_with('='));
+        // jan @ example.org
+        if word.contains('@') {
+            let beside = |at: &usize| !bare(words[*at]).is_empty();
+            let (before, after) = ((0..at).rev().find(beside), (at + 1..words.len()).find(beside));
+            let before = before.filter(|_| word.starts_with('@')).unwrap_or(at);
+            let after = after.filter(|_| word.ends_with('@')).unwrap_or(at);
+            blot[before..=after].fill(true);
+        }
         // jan(at)example.org, jan [at] example.org
         if word.eq_ignore_ascii_case("at") && words[at].ends_with([')', ']']) && at > 0 && words[at - 1].ends_with(['(', '[']) {
             let first = if bare(words[at - 1]).is_empty() { at.saturating_sub(2) } else { at - 1 };
