@@ -6,7 +6,7 @@ use crate::cdr::price::{self, Bill, Terms};
 use crate::cdr::site::{Place, Site, Sites};
 use crate::cdr::tariff::Tariffs;
 use crate::cdr::{self, AuthMethod, Cdr, CdrToken, TokenKind};
-use crate::charging::{ChargingSession, Token};
+use crate::charging::{ChargingSession, Remark, Token};
 use crate::clock::Timestamp;
 use crate::config::BillingConfig;
 use crate::recipient::{Ocpi, Party, Recipient, Recipients};
@@ -20,6 +20,8 @@ use std::path::Path;
 
 /// The currency of a bill where nothing is charged and no tariff says otherwise.
 const CURRENCY: &str = "EUR";
+/// In milliseconds: who is refused is gone by then.
+const REFUSED_BY: i64 = 2 * 60_000;
 
 /// Why a CDR is held. Closed words, beside those of [`Unowned`](crate::vault::tokens::Unowned); they stand in the operator's list.
 pub mod why {
@@ -31,6 +33,8 @@ pub mod why {
     pub const UNKNOWN_SITE: &str = "unknown_site";
     /// It has no price.
     pub const UNBILLABLE: &str = "unbillable";
+    /// Nobody knows what it took: no register was told, or one that fell and nothing else.
+    pub const UNKNOWN_ENERGY: &str = "unknown_energy";
     /// The owner was billed wrongly before and cannot be sent a credit CDR: to be settled with it by hand.
     pub const NEEDS_MANUAL_CREDIT: &str = "needs_manual_credit";
     /// The owner's token is kept but does not open.
@@ -118,7 +122,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Made, StoreError> {
         let taken = session.readings.last().map_or(Decimal::ZERO, |reading| reading.wh);
-        if taken < self.least {
+        if taken < self.least && !is_untold(session) {
             return Ok(Made::TooLittle);
         }
         let mut draft = Draft { session: session.clone(), cdr: None, token: None, version: None };
@@ -156,6 +160,9 @@ impl Desk {
 
     /// The price of a session, and where it was.
     pub(super) fn price(&self, session: &ChargingSession, earlier: Option<&Place>) -> Result<(Bill, Place), &'static str> {
+        if is_untold(session) {
+            return Err(why::UNKNOWN_ENERGY);
+        }
         let site = self.sites.find(&session.station, session.evse, session.connector).ok_or(why::UNKNOWN_SITE)?;
         let tariff = site.tariff.as_deref().map(|id| self.tariffs.at(id, session.started).ok_or(why::UNBILLABLE)).transpose()?;
         let currency = self.tariffs.iter().next().map_or(CURRENCY, |tariff| tariff.currency.as_str());
@@ -234,6 +241,16 @@ impl Desk {
         draft.version = Some(recipient.version.number().to_owned());
         Some(Written { owner: recipient.party.to_string(), code, draft: draft.text(), body })
     }
+}
+
+/// Whether nobody knows what somebody's session took: no register was told, or one that fell and nothing else. It is listed and not taken for
+/// nothing. Who was refused at once took nothing, and where nobody was named there is nobody to bill.
+fn is_untold(session: &ChargingSession) -> bool {
+    let says = |remark| session.remarks.contains(&remark);
+    let lasted = session.ended.map_or(0, |ended| ended.0.saturating_sub(session.started.0));
+    let untold =
+        says(Remark::NoEnergy) || (says(Remark::RegisterFell) && session.readings.last().is_none_or(|reading| reading.wh.is_zero()));
+    untold && session.token.is_some() && lasted >= REFUSED_BY
 }
 
 /// A row that waits for an operator. Nobody's, so that nobody can pull it.

@@ -328,6 +328,8 @@ impl Turn<'_> {
             let other = &mut self.station.sessions[i];
             if let Some(place) = other.keys.iter().position(|k| *k == key) {
                 other.keys.remove(place);
+                // Without a number of its own it is as one whose answer nobody saw.
+                other.numbered &= other.keys.iter().any(|key| key.starts_with("t:"));
                 self.touch(i);
             }
         }

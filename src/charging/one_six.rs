@@ -10,6 +10,12 @@ use crate::clock::Timestamp;
 /// How long a message id stands for the same start, in milliseconds: a week. Stations count them anew after a reboot.
 const MESSAGE_LIFE: i64 = 7 * 86_400_000;
 
+/// Whether it numbers a transaction: central systems that refuse a start answer with 0 or -1. The standard knows no range (1.6, 6.46), and some count
+/// downwards.
+fn is_number(number: i64) -> bool {
+    !matches!(number, 0 | -1)
+}
+
 impl Turn<'_> {
     /// A StartTransaction. One that says the same of connector, card, register and time is a retry, whatever its message id and however long
     /// ago the first was, and all numbers that the central system gives to its tries are of the one session.
@@ -55,13 +61,13 @@ impl Turn<'_> {
         Placed::Yes
     }
 
-    /// The number in the answer to a start. Central systems that refuse answer with 0 or -1, which is no number.
+    /// The number in the answer to a start.
     pub(super) fn number(&mut self, entry: &Entry<'_>, number: i64) -> Placed {
         let found = self.find(&format!("m:{}", part(entry.message_id)));
         let Some(at) = found.filter(|at| self.station.sessions[*at].heard.0.saturating_add(MESSAGE_LIFE) >= entry.at.0) else {
             return Placed::NotYet;
         };
-        if number > 0 {
+        if is_number(number) {
             self.claim(at, format!("t:{number}"));
             let state = &mut self.station.sessions[at];
             state.numbered = true;
@@ -72,7 +78,7 @@ impl Turn<'_> {
             {
                 if stop.number == number {
                     self.learn(entry, at, |known| known.stop(stop, None));
-                } else if stop.number > 0 {
+                } else if is_number(stop.number) {
                     self.free(at);
                 }
             }
@@ -86,7 +92,7 @@ impl Turn<'_> {
         let card = said.token.as_ref().map_or(String::new(), |token| part(&token.code));
         let meter = said.meter.map(|wh| wh.normalize().to_string()).unwrap_or_default();
         let print = format!("e:{}:{}:{meter}:{card}", said.number, said.when.at.0);
-        let named = if said.number > 0 { self.find(&format!("t:{}", said.number)) } else { None };
+        let named = if is_number(said.number) { self.find(&format!("t:{}", said.number)) } else { None };
         if let Some(at) = named {
             // The same words again are of the session that they ended, whoever has the number by now; unless that was only presumed.
             if let Some(before) = self.find(&print).filter(|before| *before != at) {
@@ -105,8 +111,8 @@ impl Turn<'_> {
             }
             let taken = known.end.is_some() && !presumed;
             let beyond = known.until.is_some_and(|until| said.when.at > until) || said.when.at.0.saturating_sub(start.0) > MAX_STAY;
-            // Numbers are used again: it may be that of a session whose answer nobody saw.
-            if (taken || beyond)
+            // Numbers are used again: it may be that of a session whose answer nobody saw, or whose number was given to this one while it ran.
+            if (taken || beyond || known.contradicts(&said))
                 && let Some(other) = self.only_one(|state| !state.numbered && state.known.could_end(&said))
             {
                 self.end(entry, other, print, said, true);
@@ -124,7 +130,7 @@ impl Turn<'_> {
         if self.find(&print).is_some() {
             return Placed::Yes;
         }
-        let unknown = said.number > 0;
+        let unknown = is_number(said.number);
         match self.only_one(|state| !(unknown && state.numbered) && state.known.could_end(&said)) {
             Some(at) => {
                 self.end(entry, at, print, said, true);
@@ -140,13 +146,15 @@ impl Turn<'_> {
         let (Some(first), true) = (said.samples.iter().map(|(_, sample)| sample.at).min(), said.connector > 0) else {
             return Placed::Yes;
         };
-        let at = if let Some(number) = said.number.filter(|number| *number > 0) {
+        let at = if let Some(number) = said.number.filter(|number| is_number(*number)) {
             let found = self.find(&format!("t:{number}")).filter(|at| {
                 let end = self.station.sessions[*at].known.end.as_ref();
                 end.is_none_or(|end| end.when.odd || end.presumed.is_some() || first.0 <= end.when.at.0.saturating_add(SLOP))
             });
             let Some(at) = found else { return Placed::NotYet };
-            at
+            // One that was given again while its session ran is of two connectors.
+            let elsewhere = self.station.sessions[at].known.connector != said.connector;
+            if elsewhere { self.spanning(said.connector, first).unwrap_or(at) } else { at }
         } else {
             let Some(at) = self.spanning(said.connector, first) else { return Placed::Stray(StrayReason::OutsideSession) };
             at

@@ -275,15 +275,14 @@ impl Known {
         let in_time = start.at <= said.when.at
             && self.until.is_none_or(|until| said.when.at <= until)
             && last.is_none_or(|last| last.odd || said.when.odd || last.at <= said.when.at);
-        let higher = match (last, said.meter) {
-            (Some(last), Some(meter)) => last.wh <= meter,
-            _ => true,
-        };
-        let theirs = match (self.payer(), &said.token) {
-            (Some(payer), Some(token)) => same_token(payer, token) != Some(false),
-            _ => true,
-        };
-        in_time && higher && theirs
+        in_time && !self.contradicts(said)
+    }
+
+    /// Whether register or card of a stop are another session's.
+    pub(super) fn contradicts(&self, said: &Stop) -> bool {
+        let lower = self.meter.last().zip(said.meter).is_some_and(|(last, meter)| meter < last.wh);
+        let foreign = self.payer().zip(said.token.as_ref()).is_some_and(|(payer, token)| same_token(payer, token) == Some(false));
+        lower || foreign
     }
 
     /// Whether a reading from this moment, which names no transaction, is of this session.

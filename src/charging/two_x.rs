@@ -16,6 +16,14 @@ impl Turn<'_> {
         let mut earlier = false;
         let at = again.or_else(|| self.find(&key)).filter(|at| {
             let known = &self.station.sessions[*at].known;
+            // Numbers that it had already, after its end: the beginning of another is still on its way.
+            let again_later = !event.when.odd
+                && event.kind != EventKind::Started
+                && event.seq.is_some_and(|seq| known.has_number(seq))
+                && known.end.as_ref().is_some_and(|end| !end.when.odd && end.when.at < event.when.at);
+            if again_later {
+                return false;
+            }
             let Some(start) = known.start.filter(|start| begins && again.is_none() && start.at != event.when.at) else { return true };
             // A station that was reset may count its transactions anew: after one that has ended, or with numbers that this one had already.
             let over = known.end.as_ref().is_some_and(|end| !end.when.odd && end.when.at < event.when.at);

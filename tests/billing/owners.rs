@@ -145,6 +145,35 @@ async fn what_has_no_place_no_price_or_no_energy_is_held_or_not_billed() {
     assert_eq!(draft(released).cdr.unwrap().id, released.id);
 }
 
+/// That nobody knows what was taken is not that nothing was: an operator is told.
+#[tokio::test]
+async fn a_session_whose_energy_nobody_knows_is_held() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    // A register that fell and nothing else; no register at all; and whom the central system refused, gone at once.
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    let start = format!(r#"{{"connectorId":1,"idTag":"{CARD}","meterStart":500000,"timestamp":"{}"}}"#, time(0));
+    pole.calls(0, "StartTransaction", &start, r#"{"transactionId":1,"idTagInfo":{"status":"Accepted"}}"#).await;
+    let stop = format!(r#"{{"transactionId":1,"meterStop":12000,"timestamp":"{}"}}"#, time(30));
+    pole.calls(30, "StopTransaction", &stop, "{}").await;
+    let mut pole = Pole::new(&world, "CS-2", Version::V201);
+    for (transaction, ends) in [("tx-1", 30), ("tx-2", 1)] {
+        for (seq, kind, at) in [(0, "Started", 0), (1, "Ended", ends)] {
+            let event = format!(
+                r#"{{"eventType":"{kind}","timestamp":"{}","triggerReason":"Authorized","seqNo":{seq},"transactionInfo":{{"transactionId":"{transaction}"}},"evse":{{"id":1,"connectorId":1}},"idToken":{{"idToken":"{CARD}","type":"ISO14443"}}}}"#,
+                time(at)
+            );
+            pole.calls(at, "TransactionEvent", &event, "{}").await;
+        }
+    }
+    world.bill().await;
+    let rows = world.cdrs();
+    let fates: Vec<_> = rows.iter().map(|row| (row.state, row.why.as_deref())).collect();
+    assert_eq!(fates, [(CdrState::Quarantined, Some("unknown_energy")); 2]);
+    let row = &rows[0];
+    assert_eq!(world.office().release(&row.id, None, LATER).unwrap_err(), Held::Unbilled("unknown_energy"), "nor is it guessed at later");
+}
+
 #[tokio::test]
 async fn an_agreement_that_is_over_holds_and_one_that_is_renewed_releases() {
     let mut world = World::new();

@@ -271,6 +271,63 @@ fn a_number_belongs_to_whom_it_was_given_last_also_after_a_kill() {
     assert_eq!(payer(books.only()), "B");
 }
 
+/// 1.6 gives numbers no range. 0 and -1 stand for none.
+#[test]
+fn numbers_below_zero_are_numbers() {
+    let mut books = Books::new();
+    for (connector, number) in [(1, -1001), (2, -2)] {
+        start(&mut books, &connector.to_string(), connector, "A", 1000, 0);
+        answer(&mut books, &connector.to_string(), number, 0);
+    }
+    reading(&mut books, 2, Some(-2), "1500", 5);
+    stop(&mut books, "3", -2, None, 3000, 20, 20);
+    stop(&mut books, "4", -1001, None, 9000, 30, 30);
+    is(books.all()[0], 0, 30, 8000, &[]);
+    is(books.all()[1], 0, 20, 2000, &[]);
+    for none in [0, -1] {
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "A", 1000, 0);
+        answer(&mut books, "1", none, 0);
+        start(&mut books, "2", 2, "B", 1000, 0);
+        answer(&mut books, "2", none, 0);
+        stop(&mut books, "3", none, Some("A"), 3000, 20, 20);
+        assert_eq!(payer(books.only()), "A");
+    }
+}
+
+/// A central system that was reset counts from one while sessions go on: each stop ends the one that its register and card fit.
+#[test]
+fn a_number_that_is_given_again_while_its_session_runs_is_of_both() {
+    for (a_first, kill) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "A", 1000, 0);
+        answer(&mut books, "1", 1, 0);
+        start(&mut books, "2", 2, "B", 500_000, 10);
+        answer(&mut books, "2", 1, 10);
+        reading(&mut books, 1, Some(1), "2000", 11);
+        reading(&mut books, 2, Some(1), "501000", 12);
+        reading(&mut books, 1, Some(1), "3000", 13);
+        if kill {
+            books.kill();
+        }
+        let mut a = |books: &mut Books, seen| stop(books, "3", 1, Some("A"), 15_000, 20, seen);
+        let mut b = |books: &mut Books, seen| stop(books, "4", 1, Some("B"), 507_000, 20, seen);
+        if a_first {
+            a(&mut books, 20);
+            b(&mut books, 21);
+        } else {
+            b(&mut books, 20);
+            a(&mut books, 21);
+        }
+        books.wait(t(200));
+        is(books.all()[0], 0, 20, 14_000, &[]);
+        is(books.all()[1], 10, 20, 7_000, &[]);
+        assert_eq!((payer(books.all()[0]), payer(books.all()[1])), ("A", "B"));
+        assert_eq!(books.times_billed(), [1, 1]);
+        assert!(books.durable.strays.is_empty());
+    }
+}
+
 #[test]
 fn an_old_session_that_is_looked_at_again_takes_no_number_back() {
     let mut books = Books::new();

@@ -268,3 +268,21 @@ fn a_beginning_that_is_told_again_is_not_taken_for_that_of_the_id_of_today() {
     is(books.all()[1], 1440, 1449, 20, &[]);
     assert_eq!(books.times_billed(), [1, 1]);
 }
+
+/// The station was reset, counts its transactions anew, and the second one's beginning comes last.
+#[test]
+fn a_transaction_id_that_is_used_again_is_another_session_though_its_beginning_comes_last() {
+    let second = [event("Updated", 1, 60).wh(4000), event("Ended", 2, 70).wh(9000), event("Started", 0, 50).token("Z1B").wh(2000).evse()];
+    for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]] {
+        let mut books = Books::new();
+        send(&mut books, 0, "1", &event("Started", 0, 0).token("Z1A").wh(1000).evse());
+        send(&mut books, 9, "1", &event("Ended", 1, 9).wh(2000));
+        order.iter().zip(71..).for_each(|(at, seen)| send(&mut books, seen, "1", &second[*at]));
+        // The first said again is the first.
+        send(&mut books, 80, "1", &event("Ended", 1, 9).wh(2000));
+        books.wait(t(200));
+        is(books.all()[0], 0, 9, 1000, &[]);
+        is(books.all()[1], 50, 70, 7000, &[]);
+        assert_eq!(books.times_billed(), [1, 1], "{order:?}");
+    }
+}
