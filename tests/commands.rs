@@ -5,7 +5,7 @@
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Sighting};
-use sluis::store::{DisclosureRow, Op};
+use sluis::store::{ChargingRow, DisclosureRow, Op};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -199,6 +199,27 @@ fn who_is_erased_by_the_program_is_restored_no_more_by_a_gateway_that_runs() {
     running.refresh().unwrap();
     assert!(running.vault.issuer(&code).is_none(), "it is restored");
     assert!(!contains(&desk.at("data"), CARD.as_bytes()));
+}
+
+/// Sessions that still run would be billed to nobody without the epoch of their driver's code.
+#[test]
+fn an_epoch_of_sessions_that_still_run_is_destroyed_by_force_only() {
+    let desk = Desk::new();
+    let running = desk.has_seen(CARD);
+    let code = running.keys.code(&Identifier::from_wire(CARD, Declared::Undeclared), None);
+    let row = format!(r#"{{"tokens":[[0,0,{{"code":"{}"}}]]}}"#, code.as_str());
+    let session = ChargingRow { id: "s1".to_owned(), station: "CP1".to_owned(), row, keys: Vec::new(), closed: None };
+    running.store().commit_blocking(vec![Op::ChargingPut(session)]).unwrap();
+    let keys = |words: &[&str]| desk.sluis(&[&["keys"], words, &["--data-dir", "data"]].concat(), &[]);
+    assert_eq!(keys(&["rotate"]).0, Some(0));
+    let (done, _, why) = keys(&["destroy", "0"]);
+    assert!(done == Some(1) && why.contains("epoch 0 is not destroyed: 1 sessions"), "{why}");
+    running.refresh().unwrap();
+    assert!(running.vault.issuer(&code).is_some());
+    let (done, said, why) = keys(&["destroy", "0", "--force"]);
+    assert!(done == Some(0) && said.contains("destroyed epoch 0"), "{why}");
+    assert_eq!(keys(&["rotate"]).0, Some(0));
+    assert_eq!(keys(&["destroy", "1"]).0, Some(0), "nothing is of this one");
 }
 
 /// Whether any file of a directory holds these bytes.

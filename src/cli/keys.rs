@@ -22,6 +22,9 @@ pub(super) enum Keys {
     Destroy {
         /// The epoch.
         epoch: u32,
+        /// Also if sessions that are not billed yet lose their driver with it.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -54,7 +57,7 @@ pub(super) fn run(config: &Config, action: &Keys) -> Result<(), ExitCode> {
             let epoch = custody.rotate(clock::now()).map_err(failed)?;
             print(&format!("epoch {} is now current; its codes differ from those before\n", epoch.0));
         }
-        Keys::Destroy { epoch } => {
+        Keys::Destroy { epoch, force } => {
             let states = custody.epochs().map_err(failed)?;
             let state = states.iter().find(|s| s.epoch.0 == *epoch).map(|s| s.state);
             let refusal = match state {
@@ -65,6 +68,13 @@ pub(super) fn run(config: &Config, action: &Keys) -> Result<(), ExitCode> {
             };
             if let Some(why) = refusal {
                 error(&format!("epoch {epoch} is not destroyed: {why}"));
+                return Err(ExitCode::from(FAILED));
+            }
+            let unbilled = custody.unbilled_in(Epoch(*epoch)).map_err(|why| failed(why.into()))?;
+            if unbilled > 0 && !force {
+                error(&format!(
+                    "epoch {epoch} is not destroyed: {unbilled} sessions that still run or are held would be billed to nobody; wait, or --force"
+                ));
                 return Err(ExitCode::from(FAILED));
             }
             custody.destroy_epoch(Epoch(*epoch), clock::now()).map_err(failed)?;

@@ -7,7 +7,7 @@ use crate::identity::{Codes, Epoch};
 use crate::keys::{EpochKey, KeyError, LIVE_EPOCHS};
 use crate::pseudonym::Alphabet;
 use crate::seal::{Entropy, Kek};
-use crate::store::{EpochRow, Op, StoreError};
+use crate::store::{CdrState, EpochRow, Op, PAGE, StoreError};
 
 /// Why an epoch was not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +122,31 @@ impl Custody {
     fn prepared(&self) -> Result<Option<Epoch>, RotationError> {
         let newest = self.epochs()?.into_iter().rev().find(|status| matches!(status.state, EpochState::Prepared | EpochState::Current));
         Ok(newest.filter(|status| status.state == EpochState::Prepared).map(|status| status.epoch))
+    }
+
+    /// How many sessions would lose their driver with an epoch: those that still run and those that are held, whose codes are of it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn unbilled_in(&self, epoch: Epoch) -> Result<u64, StoreError> {
+        let names = |row: &str| {
+            let mut words = row.split(|c: char| !c.is_ascii_alphanumeric());
+            words.any(|word| self.keys.recognise(word).is_some_and(|code| self.keys.epoch_of(&code) == Some(epoch)))
+        };
+        let (mut found, mut after) = (0, String::new());
+        loop {
+            let page = self.store.charging_open(&after)?;
+            found += page.iter().filter(|(_, row)| names(row)).count() as u64;
+            let Some((last, _)) = page.into_iter().next_back() else { break };
+            after = last;
+        }
+        let mut after = 0;
+        loop {
+            let page = self.store.cdrs_in(CdrState::Quarantined, None, after, PAGE)?;
+            found += page.iter().filter(|row| names(&row.draft)).count() as u64;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = last.seq;
+        }
     }
 
     /// Destroys an epoch for good: overwrites its root, deletes its vault records and pins, empties the log. Its codes are refused from then
