@@ -121,7 +121,11 @@ fn has_identifier(text: &str, in_groups: bool, least: usize) -> bool {
             paired.clear();
         }
     }
-    if is_older_contract(text) {
+    // 001B44-113AB7, fe80::1: addresses of a machine.
+    let halves = text.split_once(['-', ':']).filter(|(a, b)| [a, b].iter().all(|half| half.len() == 6));
+    let hexadecimal = |half: &str| half.bytes().all(|b| b.is_ascii_hexdigit());
+    let mac = halves.is_some_and(|(a, b)| hexadecimal(a) && hexadecimal(b) && text.bytes().any(|b| b.is_ascii_alphabetic()));
+    if mac || text.contains("::") || is_older_contract(text) {
         return true;
     }
     let bare: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
@@ -196,6 +200,8 @@ mod tests {
             "WVWZZZ1JZ3W386752",
             "me@example.org",
             "card04A2B3C4",
+            "001B44-113AB7",
+            "fe80::1",
         ] {
             assert!(is_identifier_like(name), "{name}");
         }
@@ -217,7 +223,7 @@ mod tests {
         for fine in ["1", "tx-1234", "550e8400-e29b-41d4-a716-446655440000", "ab:12"] {
             assert!(is_harmless_reference(fine), "{fine}");
         }
-        for not in ["tx-04A2B3C4", "04A2B3C4", "12345678", "04a2b3c4-d5e6-1000-8000-000000000000", "a b"] {
+        for not in ["tx-04A2B3C4", "04A2B3C4", "12345678", "04a2b3c4-d5e6-1000-8000-000000000000", "a b", "j@x.nl"] {
             assert!(!is_harmless_reference(not), "{not}");
         }
     }

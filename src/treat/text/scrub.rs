@@ -133,6 +133,7 @@ mod tests {
             let clean = scrub(fine, none);
             assert!(clean == fine || fine.contains("(at)"), "{clean}");
         }
+        assert_eq!(scrub("from jan @ example.org, at fe80::1 or 2a02::1", none), "from ***, at *** or ***");
         assert_eq!(scrub("tag TESTER seen", |w| w == "TESTER"), "tag *** seen");
     }
 
