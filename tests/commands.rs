@@ -148,7 +148,9 @@ fn a_key_file_of_no_use_is_a_mistake_of_the_configuration() {
 #[test]
 fn commands_beside_a_gateway_make_no_data_of_their_own() {
     let desk = Desk::new();
-    for words in [&["codes"][..], &["keys", "list"], &["opt-out", "list"], &["disclosures", "list"], &["erase", "04A2B3C4"]] {
+    let commands: [&[&str]; 6] =
+        [&["codes"], &["keys", "list"], &["opt-out", "list"], &["disclosures", "list"], &["erase", "04A2B3C4"], &["stats", "ledger"]];
+    for words in commands {
         let (code, said, why) = desk.sluis(words, &[]);
         assert_eq!(code, Some(78), "{words:?}: {why}");
         assert!(why.contains("data_dir: no gateway has kept anything in sluis-data") && said.is_empty(), "{words:?}: {why}");

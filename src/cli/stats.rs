@@ -1,6 +1,6 @@
 //! `sluis stats …`: releases, what they are worth, and what proves them.
 
-use super::{FAILED, Options, custody_or_new, error, print, told};
+use super::{FAILED, Options, custody, custody_or_new, error, print, told};
 use crate::cdr::site::Sites;
 use crate::clock;
 use crate::config::Config;
@@ -237,7 +237,7 @@ fn check(dir: &Path, key: Option<&str>) -> Result<(), ExitCode> {
 }
 
 fn show_ledger(config: &Config, json: bool) -> Result<(), ExitCode> {
-    let custody = custody_or_new(config)?;
+    let custody = custody(config)?;
     let ledger = close::ledger(custody.store()).map_err(failed)?;
     if json {
         for entry in ledger.entries() {
