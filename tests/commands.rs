@@ -123,6 +123,43 @@ fn the_key_beside_the_data_is_looked_at_too() {
     assert!(code == Some(78) && said.contains("keys.kek_file"), "{said}");
 }
 
+/// Everybody on the machine could read them, and one could be a single letter.
+#[test]
+fn a_token_that_others_can_read_or_guess_is_a_mistake() {
+    let desk = Desk::new();
+    for (name, token) in
+        [("short", "fifteen-letters\n"), ("long", &"x".repeat(65)), ("open", "sixteen-letters!\n"), ("fine", "sixteen-letters!\n")]
+    {
+        desk.file(name, token);
+    }
+    fs::set_permissions(desk.at("open"), fs::Permissions::from_mode(0o644)).unwrap();
+    let entry = |party: &str, ours: &str, theirs: &str| {
+        format!("[[emsp]]\nparty = \"{party}\"\nagreement = \"1\"\ntoken_file = \"{ours}\"\ntheir_token_file = \"{theirs}\"\n")
+    };
+    let head = "[upstream]\nurl = \"ws://127.0.0.1:9/\"\n[cpo]\nparty = \"NL-CPO\"\n[ocpi]\nlisten = \"127.0.0.1:0\"\n\
+                csms_url = \"http://127.0.0.1:9/\"\ncsms_token_file = ";
+    let entries = entry("NL-ABC", "short", "open") + &entry("NL-XYZ", "open", "long");
+    let wrong = desk.file("wrong.toml", &format!("{head}\"open\"\n{entries}"));
+    for command in ["check", "serve"] {
+        let (code, _, said) = desk.sluis(&[command, "--config", &wrong], &[]);
+        assert_eq!(code, Some(78), "{said}");
+        for mistake in [
+            "emsp[0].token_file: must hold 16 characters or more",
+            "emsp[0].their_token_file: may be read or written by everybody",
+            "emsp[1].token_file: may be read or written by everybody",
+            "emsp[1].their_token_file: holds no credentials token",
+            "ocpi.csms_token_file: may be read or written by everybody",
+        ] {
+            assert!(said.contains(mistake), "{mistake} is not among {said}");
+        }
+        assert!(!said.contains("letters"), "a token is quoted: {said}");
+    }
+    // What they gave us is as long as they like.
+    let fine = desk.file("fine.toml", &format!("{head}\"short\"\n{}", entry("NL-ABC", "fine", "short")));
+    let (code, _, said) = desk.sluis(&["check", "--config", &fine], &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// A key file of no use was told by `serve` alone, with an exit code after which it is started again and again.
 #[test]
 fn a_key_file_of_no_use_is_a_mistake_of_the_configuration() {

@@ -25,6 +25,7 @@ use sluis::store::{CdrState, Op};
 use sluis::vault::VaultError;
 use sluis::vault::tokens::EmspToken;
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -458,6 +459,7 @@ async fn the_gateway_delivers_what_its_configuration_says() {
     let dir = world.dir.path();
     let file = |name: &str, text: &str| {
         std::fs::write(dir.join(name), text).unwrap();
+        std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
         dir.join(name).display().to_string()
     };
     let theirs = file("theirs.token", "credentials-token-4711\n");
@@ -473,7 +475,7 @@ async fn the_gateway_delivers_what_its_configuration_says() {
     let mut broken = config.clone();
     broken.emsps[0].their_token_file = Some(dir.join("absent"));
     let Err(StartError::Config(mistakes)) = Serving::start(&broken).await else { panic!("it started without a token") };
-    assert_eq!(mistakes, ["emsp[0].their_token_file: cannot be read"]);
+    assert_eq!(mistakes, ["emsp[0].their_token_file: does not exist"]);
     let serving = Serving::start(&config).await.unwrap();
     until("the CDRs arrive", || world.in_state(CdrState::Delivered, "NL-ABK") == 3).await;
     until("the token is told", || told.lock().unwrap().len() == 1).await;

@@ -4,6 +4,8 @@
 use super::cast::{EMSPS, UNITS};
 use super::wire::Trouble;
 use std::fmt::Write;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where each station stands, in the order of the cast: street, city, degrees north and east, tariff.
@@ -67,8 +69,11 @@ pub(super) fn write(dir: &Path, doors: &[Door]) -> Result<PathBuf, Trouble> {
         files.push((file, door.token.clone()));
     }
     files.push(("sluis.toml".to_owned(), config));
+    // Some hold a token, and none is anybody else's affair.
+    let file = |name: &str| std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(at(name));
     for (name, content) in files {
-        std::fs::write(at(&name), content).map_err(|e| Trouble::Surroundings("the operator's files cannot be written", e.to_string()))?;
+        let written = file(&name).and_then(|mut file| file.write_all(content.as_bytes()));
+        written.map_err(|e| Trouble::Surroundings("the operator's files cannot be written", e.to_string()))?;
     }
     Ok(at("sluis.toml"))
 }

@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Asks the surface.
@@ -50,6 +51,7 @@ impl Desk {
         let dir = scratch("ocpi");
         let invitation = dir.join("invitation");
         std::fs::write(&invitation, "invitation-of-NL-XYZ\n").expect("a scratch file");
+        std::fs::set_permissions(&invitation, std::fs::Permissions::from_mode(0o600)).expect("a scratch file");
         let text = format!(
             "data_dir = \"{}\"\n[cpo]\nparty = \"NL-CPO\"\n[ocpi]\nlisten = \"127.0.0.1:9\"\n[[emsp]]\nparty = \"NL-ABC\"\n\
              agreement = \"1\"\ndelivery = \"pull\"\n[[emsp]]\nparty = \"NL-XYZ\"\nagreement = \"1\"\nocpi = \"2.3.0\"\n\

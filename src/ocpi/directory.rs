@@ -7,12 +7,15 @@ use crate::config::{Config, EmspConfig, TokenForm};
 use crate::custody::{Custody, SecretError};
 use crate::recipient::Ocpi;
 use crate::secret::Sensitive;
+use crate::tls::files::read_secret;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Longest credentials token (OCPI 2.2.1 §Credentials).
 const LONGEST_TOKEN: usize = 64;
+/// Shortest token that opens our door: 64 bits even where it is hexadecimal, and guesses are counted. How long theirs are is their affair.
+const SHORTEST_INVITATION: usize = 16;
 
 /// Where parties are.
 pub struct Directory {
@@ -55,12 +58,13 @@ impl Directory {
     /// What is wrong with the token files that a configuration names, all of them, each by its key.
     pub fn mistakes(config: &Config) -> Vec<String> {
         let emsps = config.emsps.iter().enumerate().flat_map(|(number, emsp)| {
-            let files = [("token_file", &emsp.token_file), ("their_token_file", &emsp.their_token_file)];
-            files.map(|(key, file)| (format!("emsp[{number}].{key}"), file.as_deref()))
+            let ours = emsp.token_file.as_ref().map(|file| ("token_file", invitation(file)));
+            let theirs = emsp.their_token_file.as_ref().map(|file| ("their_token_file", token(file)));
+            ours.into_iter().chain(theirs).map(move |(key, token)| (format!("emsp[{number}].{key}"), token))
         });
-        let csms = config.ocpi.as_ref().and_then(|ocpi| ocpi.csms.as_ref()).map(|(_, file)| file.as_path());
-        let all = emsps.chain([("ocpi.csms_token_file".to_owned(), csms)]);
-        all.filter_map(|(key, file)| token(file?).err().map(|why| format!("{key}: {why}"))).collect()
+        let csms = config.ocpi.as_ref().and_then(|ocpi| ocpi.csms.as_ref());
+        let all = emsps.chain(csms.map(|(_, file)| ("ocpi.csms_token_file".to_owned(), token(file))));
+        all.filter_map(|(key, token)| token.err().map(|why| format!("{key}: {why}"))).collect()
     }
 
     /// The directory that a configuration describes.
@@ -163,13 +167,24 @@ fn by_configuration(emsp: &EmspConfig, token: Sensitive<String>) -> Peer {
     }
 }
 
-/// The token in a file: U+0021 to U+007E, at most 64 characters; white space around it is not part of it.
+/// The token in a file that others must not read: U+0021 to U+007E, at most 64 characters; white space around it is not part of it.
 ///
 /// # Errors
 /// Why not, in words that hold nothing of it.
 pub(crate) fn token(path: &Path) -> Result<Sensitive<String>, &'static str> {
-    let text = std::fs::read_to_string(path).map(Sensitive::new).map_err(|_| "cannot be read")?;
-    let token = text.expose().trim(); // looked at, and put back into custody
-    let fits = !token.is_empty() && token.len() <= LONGEST_TOKEN && token.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if fits { Ok(Sensitive::new(token.to_owned())) } else { Err("holds no credentials token") }
+    let bytes = read_secret(path)?;
+    let token = bytes.trim_ascii();
+    let fits = !token.is_empty() && token.len() <= LONGEST_TOKEN && token.iter().all(|byte| (0x21..0x7f).contains(byte));
+    let token = std::str::from_utf8(token).ok().filter(|_| fits).ok_or("holds no credentials token")?;
+    Ok(Sensitive::new(token.to_owned()))
+}
+
+/// A token that opens our door, in a file: long enough that nobody guesses it.
+///
+/// # Errors
+/// As for [`token`].
+pub(crate) fn invitation(path: &Path) -> Result<Sensitive<String>, &'static str> {
+    let invitation = token(path)?;
+    // Looked at, for its length only.
+    if invitation.expose().len() < SHORTEST_INVITATION { Err("must hold 16 characters or more") } else { Ok(invitation) }
 }

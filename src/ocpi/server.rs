@@ -102,7 +102,7 @@ impl Surface {
         let (mut mistakes, mut invitations) = (Vec::new(), Vec::new());
         for (number, emsp) in config.emsps.iter().enumerate() {
             let Some(file) = &emsp.token_file else { continue };
-            match directory::token(file) {
+            match directory::invitation(file) {
                 Ok(token) => invitations.push(Invitation { who: Who::Emsp(emsp.recipient.party), digest: peers.digest(&token) }),
                 Err(why) => mistakes.push(format!("emsp[{number}].token_file: {why}")),
             }

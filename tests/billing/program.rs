@@ -121,7 +121,7 @@ fn mistakes_in_registers_are_told_before_anything_is_bound() {
     for command in ["check", "serve"] {
         let (status, _, err) = sluis(&config, &[command]);
         assert_eq!(status, Some(78), "{err}");
-        assert!(err.contains("].token_file: cannot be read"), "a file of another kind is told at the same time: {err}");
+        assert!(err.contains("].token_file: does not exist"), "a file of another kind is told at the same time: {err}");
         assert!(err.contains("billing.sites: ") && err.contains("sites.csv: line 3") && err.contains("billing.tariffs: "), "{err}");
         assert!(!err.contains("4711"), "{err}");
     }

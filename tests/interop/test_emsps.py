@@ -45,6 +45,7 @@ async def billing(start_gateway, tmp_path, emsps):
     entries = []
     for emsp in emsps:
         (tmp_path / f"{emsp.party}.token").write_text(f"a-token-of-{emsp.party}")
+        (tmp_path / f"{emsp.party}.token").chmod(0o600)
         entries.append(f'[[emsp]]\nparty = "{emsp.party}"\nagreement = "DPA 1"\nocpi = "{emsp.version}"\ntoken_file = "{tmp_path}/{emsp.party}.token"\n')
     config = f"""
 [cpo]

@@ -176,8 +176,9 @@ settle_minutes = 0
 listen = "127.0.0.1:{port}"
 """
     for emsp in emsps.values():
-        (tmp_path / emsp.party).write_text(f"invitation-{emsp.party}\n")
-        (tmp_path / f"{emsp.party}-theirs").write_text(f"their-invitation-{emsp.party}\n")
+        for name, token in [(emsp.party, f"invitation-{emsp.party}\n"), (f"{emsp.party}-theirs", f"their-invitation-{emsp.party}\n")]:
+            (tmp_path / name).write_text(token)
+            (tmp_path / name).chmod(0o600)
         config += f"""
 [[emsp]]
 party = "{emsp.party}"

@@ -19,6 +19,7 @@ use sluis::recipient::{Ocpi, Party};
 use sluis::serve::Serving;
 use sluis::store::{CdrRow, CdrState, Store};
 use sluis::vault::tokens::EmspToken;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -150,6 +151,7 @@ fn configuration(dir: &tempfile::TempDir, emsps: &[String]) -> (Config, u16) {
     for entry in emsps {
         let party = entry.split('"').nth(1).unwrap();
         std::fs::write(tokens.join(party), format!("invitation-of-{party}\n")).unwrap();
+        std::fs::set_permissions(tokens.join(party), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
     let text = format!(
         "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n[upstream]\nurl = \"ws://127.0.0.1:9/csms\"\n\
