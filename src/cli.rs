@@ -33,6 +33,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
 
 /// Exit code: something failed while running.
 pub const FAILED: u8 = 1;
@@ -307,13 +308,18 @@ fn log(config: &Config) -> Result<Arc<Queue>, ExitCode> {
     // A line that cannot be written is lost. To say so on stderr, which may be on the same full disk, would panic.
     let log = tracing_subscriber::fmt()
         .with_writer(Arc::clone(&lines))
-        .with_max_level(config.log_level)
+        .with_env_filter(ours(config.log_level))
         .with_target(false)
         .with_ansi(std::io::stdout().is_terminal())
         .log_internal_errors(false);
     // Failing means that a log is set up already.
     let _ = if config.log_json { log.json().flatten_event(true).try_init() } else { log.try_init() };
     Ok(lines)
+}
+
+/// Our own events only, whatever the level: libraries tell of begin, end and price of a session, and of addresses they call.
+fn ours(level: tracing::Level) -> EnvFilter {
+    EnvFilter::new(format!("{}={level}", env!("CARGO_CRATE_NAME")))
 }
 
 fn no_threads(_: std::io::Error) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use sluis::clock::Timestamp;
+use sluis::custody::Role;
 use sluis::ocpp::Version;
 use sluis::store::CdrState;
 use std::process::Command;
@@ -180,6 +181,37 @@ async fn the_running_task_is_woken_by_facts() {
     eventually("the sixth CDR", || world.cdrs().len() == 6 && !pulse.is_stuck(sluis::clock::now())).await;
     running.abort();
     assert_eq!(world.cdrs().len(), 6);
+}
+
+/// The library that prices sessions has lines of its own, with begin, end and price of each, and clients of HTTP have whole addresses.
+#[tokio::test]
+async fn at_debug_the_log_has_our_own_lines_and_none_of_a_library() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    pole.charges(CARD, -20_000, 5000).await;
+    world.bill().await;
+    pole.charges(CARD, -10_000, 5000).await;
+    let (config, log) = (config_file(&world), world.dir.path().join("log"));
+    let World { dir, custody, .. } = world;
+    drop(custody);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_sluis"))
+        .args(["serve", "--log-level", "debug", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"])
+        .arg(&config)
+        .stdout(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    eventually("it to be open", || said().contains("sluis is open")).await;
+    let beside = crate::world::custody(&dir.path().join("data"), Role::Beside);
+    eventually("the second CDR", || cdrs(&beside).len() == 2).await;
+    program.kill().unwrap();
+    program.wait().unwrap();
+    for line in said().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        // Ours know no spans.
+        assert!(line.get("spans").is_none() && line.get("total_cost").is_none(), "{line}");
+    }
 }
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
