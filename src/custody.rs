@@ -18,7 +18,7 @@ use crate::store::{DATABASE, Embedded, EpochRow, Limits, Op, Store, StoreError};
 use crate::vault::Vault;
 pub use codes::{Coded, CodesError, LONGEST_LINE};
 pub use epochs::{EpochState, EpochStatus, RotationError};
-pub use files::{KEK_FILE, SERVE_LOCK};
+pub use files::{KEK_FILE, SERVE_LOCK, no_room};
 pub use guests::Guests;
 pub use signing::SigningKey;
 use std::path::{Path, PathBuf};

@@ -128,7 +128,7 @@ impl Serving {
             doorbell: doorbell.clone(),
             homes: desk.as_ref().map(Desk::homes).unwrap_or_default(),
         });
-        let client = ocpi_client(config).map_err(|why| StartError::Config(vec![why]))?;
+        let client = ocpi_client(config).map_err(StartError::Config)?;
         let surface = Surface::open(config, Arc::clone(&custody), client, errands, metrics.clone()).map_err(StartError::Config)?;
         let listener = bind("listen", config.listen).await?;
         let secure_address = config.tls.as_ref().and_then(|tls| tls.listen);
@@ -419,7 +419,7 @@ fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Resu
         return Ok(None);
     }
     let directory = Directory::read(Arc::clone(custody), config)?;
-    let client = ocpi_client(config).map_err(|why| vec![why])?;
+    let client = ocpi_client(config)?;
     let recipients = config.recipients();
     let custody = Arc::clone(custody);
     let parts = Parts { custody, client, directory, recipients, doorbell, pace: Pace::default(), clock: Arc::new(clock::now) };
@@ -429,11 +429,11 @@ fn delivery(config: &Config, custody: &Arc<Custody>, doorbell: Doorbell) -> Resu
 /// Calls parties of OCPI.
 ///
 /// # Errors
-/// What is wrong with the CA file, by its key.
-pub fn ocpi_client(config: &Config) -> Result<Client, String> {
+/// All that is wrong with the CA file, by its key.
+pub fn ocpi_client(config: &Config) -> Result<Client, Vec<String>> {
     // A CA of the operator's own vouches for the other machines it talks to as well. Without any, a call over TLS fails as unreachable.
     let ca_file = config.upstream.as_ref().and_then(|upstream| upstream.files.ca_file.clone());
-    let tls = tls::client(&ClientFiles { ca_file, identity: None }, "ocpi", false).map_err(|mistakes| mistakes.join("; "))?;
+    let tls = tls::client(&ClientFiles { ca_file, identity: None }, "ocpi", false)?;
     let us = config.ocpi.as_ref().map(|ocpi| ocpi.cpo).or(config.billing.as_ref().map(|billing| billing.cpo));
     Ok(Client::new(tls, us, config.allow_plaintext))
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test says what must hold")]
 
 use sluis::clock::Timestamp;
+use sluis::config::{Config, Flags};
 use sluis::custody::{Custody, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Sighting};
+use sluis::serve::Ready;
 use sluis::store::{ChargingRow, DisclosureRow, Op};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -158,6 +160,57 @@ fn a_token_that_others_can_read_or_guess_is_a_mistake() {
     let fine = desk.file("fine.toml", &format!("{head}\"short\"\n{}", entry("NL-ABC", "fine", "short")));
     let (code, _, said) = desk.sluis(&["check", "--config", &fine], &[]);
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// Each was found by `serve` alone, after it had made its data directory.
+#[test]
+fn what_only_serve_would_find_is_told_by_check_too() {
+    let desk = Desk::new();
+    desk.file("same", "the-token-of-both\n");
+    desk.file("taken", "");
+    let entry = |party: &str| format!("[[emsp]]\nparty = \"{party}\"\nagreement = \"1\"\ntoken_file = \"same\"\n");
+    let head = "[upstream]\nurl = \"ws://127.0.0.1:9/\"\nca_file = \"nowhere.pem\"\n[tls]\ncertificates = [\"none.pem\"]\n\
+                [cpo]\nparty = \"NL-CPO\"\n[ocpi]\nlisten = \"127.0.0.1:0\"\n";
+    let config = desk.file("sluis.toml", &format!("{head}{}{}", entry("NL-ABC"), entry("NL-XYZ")));
+    for command in ["check", "serve"] {
+        let (code, _, said) = desk.sluis(&[command, "--config", &config], &[]);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains("emsp[1].token_file: holds the token of emsp[0]") && !said.contains("the-token"), "{said}");
+        assert_eq!(said.matches("upstream.ca_file: does not exist").count(), 1, "{said}");
+        assert_eq!(said.matches("tls.certificates[0]: does not exist").count(), 1, "{said}");
+    }
+    assert!(!desk.at("sluis-data").exists(), "something was made");
+}
+
+#[test]
+fn a_directory_that_can_neither_be_made_nor_written_in_is_a_mistake() {
+    let desk = Desk::new();
+    desk.file("taken", "");
+    fs::create_dir(desk.at("shut")).unwrap();
+    fs::set_permissions(desk.at("shut"), fs::Permissions::from_mode(0o500)).unwrap();
+    let mut wrong = vec![("taken", "a file is in its way"), ("taken/data", "a file is in its way")];
+    // Whoever runs this as root may write anywhere.
+    if fs::write(desk.at("shut/any"), "").is_err() {
+        wrong.extend([("shut", "this user may not"), ("shut/data", "this user may not")]);
+    }
+    for (dir, why) in wrong {
+        for command in ["check", "serve"] {
+            let (code, _, said) = desk.sluis(&[command, "--upstream", "ws://127.0.0.1:9/", "--data-dir", dir], &[]);
+            assert!(code == Some(78) && said.contains("data_dir: ") && said.contains(why), "{dir}: {said}");
+        }
+    }
+    // Releases would have nowhere to go.
+    let flags = Flags { config: None, values: vec![("upstream.url", "ws://127.0.0.1:9/".to_owned())] };
+    let mut config = Config::read(&flags, &|_| None).unwrap();
+    config.data_dir = desk.at("data");
+    config.statistics.dir = Some(desk.at("taken"));
+    assert!(Ready::read(&config).is_ok(), "no statistics are made");
+    config.statistics.enabled = true;
+    let mistakes = Ready::read(&config).err().unwrap();
+    assert_eq!(mistakes, ["statistics.dir: is no directory, and cannot be made: a file is in its way"]);
+    let before = fs::read_dir(desk.0.path()).unwrap().count();
+    assert_eq!(desk.sluis(&["check", "--upstream", "ws://127.0.0.1:9/", "--data-dir", "new/data"], &[]).0, Some(0));
+    assert_eq!(fs::read_dir(desk.0.path()).unwrap().count(), before, "check left something behind");
 }
 
 /// A key file of no use was told by `serve` alone, with an exit code after which it is started again and again.

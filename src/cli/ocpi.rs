@@ -1,6 +1,6 @@
 //! `sluis ocpi`: who the other parties are, and the exchanges of credentials that we begin.
 
-use super::{FAILED, Options, custody, error, print, runtime};
+use super::{FAILED, Options, custody, error, print, runtime, told};
 use crate::clock;
 use crate::config::{Config, EmspConfig, TokenForm};
 use crate::custody::Custody;
@@ -69,7 +69,7 @@ impl Desk {
     fn open(options: Options) -> Result<Self, ExitCode> {
         let config = options.config()?;
         if config.ocpi.is_none() {
-            return Err(super::told(&["ocpi.listen: is missing".to_owned()]));
+            return Err(told(&["ocpi.listen: is missing".to_owned()]));
         }
         let custody = Arc::new(custody(&config)?);
         let peers = Peers::new(Arc::clone(&custody));
@@ -121,7 +121,7 @@ impl Desk {
             let token = directory::token(&file).map_err(|why| failed(&format!("the token file {why}")))?;
             (token, emsp.is_some_and(|emsp| emsp.token_form == TokenForm::Raw))
         };
-        let client = crate::serve::ocpi_client(&self.config).map_err(|why| failed(&why))?;
+        let client = crate::serve::ocpi_client(&self.config).map_err(|mistakes| told(&mistakes))?;
         let us = Us { party: ocpi.cpo, name: ocpi.name.clone(), url: ocpi.url.clone() };
         let register = self.config.recipients();
         let recipient = emsp.map(|emsp| &emsp.recipient);

@@ -37,6 +37,33 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| OpenError::Directory { dir: dir.to_owned(), why: e.kind() })
 }
 
+/// Why a directory can neither be written in nor made; `None` if it can. Leaves nothing behind. A full disk is no reason: what is there
+/// can be served from, and it may be emptied.
+pub fn no_room(dir: &Path) -> Option<&'static str> {
+    let ancestors = dir.ancestors().map(|at| if at.as_os_str().is_empty() { Path::new(".") } else { at });
+    let looked = |at: &Path| match fs::metadata(at) {
+        // A link that leads nowhere is there.
+        Err(e) if e.kind() == ErrorKind::NotFound && fs::symlink_metadata(at).is_err() => None,
+        found => Some((at.to_owned(), found)),
+    };
+    let tried = match ancestors.into_iter().find_map(looked)? {
+        (_, Err(e)) => Err(e),
+        (_, Ok(what)) if !what.is_dir() => Err(ErrorKind::NotADirectory.into()),
+        (at, Ok(_)) => {
+            let probe = at.join(format!(".sluis-probe-{}", std::process::id()));
+            let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe);
+            made.and_then(|_| fs::remove_file(&probe))
+        }
+    };
+    match tried.err()?.kind() {
+        ErrorKind::NotADirectory => Some("is no directory, and cannot be made: a file is in its way"),
+        ErrorKind::NotFound => Some("cannot be made: its path leads nowhere"),
+        ErrorKind::PermissionDenied => Some("cannot be made or written in: this user may not"),
+        ErrorKind::ReadOnlyFilesystem => Some("cannot be made or written in: the file system is read-only"),
+        _ => None,
+    }
+}
+
 /// Reads the key file, and refuses one that others may read. A systemd credential is exempt: systemd gives it to one service, through a
 /// group entry of an access list.
 pub(super) fn read_kek(path: &Path, credentials: Option<&Path>) -> Result<Kek, OpenError> {

@@ -55,16 +55,33 @@ impl Directory {
         Self { peers, configured, csms }
     }
 
-    /// What is wrong with the token files that a configuration names, all of them, each by its key.
+    /// What is wrong with the token files that a configuration names, all of them, each by its key. A token that opens our door must be of one
+    /// e-MSP only: it says who calls.
     pub fn mistakes(config: &Config) -> Vec<String> {
-        let emsps = config.emsps.iter().enumerate().flat_map(|(number, emsp)| {
-            let ours = emsp.token_file.as_ref().map(|file| ("token_file", invitation(file)));
-            let theirs = emsp.their_token_file.as_ref().map(|file| ("their_token_file", token(file)));
-            ours.into_iter().chain(theirs).map(move |(key, token)| (format!("emsp[{number}].{key}"), token))
-        });
-        let csms = config.ocpi.as_ref().and_then(|ocpi| ocpi.csms.as_ref());
-        let all = emsps.chain(csms.map(|(_, file)| ("ocpi.csms_token_file".to_owned(), token(file))));
-        all.filter_map(|(key, token)| token.err().map(|why| format!("{key}: {why}"))).collect()
+        let (mut mistakes, mut invitations) = (Vec::new(), Vec::new());
+        for (number, emsp) in config.emsps.iter().enumerate() {
+            let mut wrong = |key: &str, why: &str| mistakes.push(format!("emsp[{number}].{key}: {why}"));
+            match emsp.token_file.as_deref().map(invitation).transpose() {
+                Ok(token) => invitations.extend(token.map(|token| (number, token))),
+                Err(why) => wrong("token_file", why),
+            }
+            if let Some(Err(why)) = emsp.their_token_file.as_deref().map(token) {
+                wrong("their_token_file", why);
+            }
+        }
+        // Looked at, to see which are the same.
+        let first = |at: usize| {
+            invitations[..at].iter().find(|(_, token): &&(usize, Sensitive<String>)| token.expose() == invitations[at].1.expose())
+        };
+        let twice = (0..invitations.len()).filter_map(|at| Some((invitations[at].0, first(at)?.0)));
+        mistakes.extend(
+            twice.map(|(number, other)| format!("emsp[{number}].token_file: holds the token of emsp[{other}], and tokens say who calls")),
+        );
+        let csms = config.ocpi.as_ref().and_then(|ocpi| ocpi.csms.as_ref()).map(|(_, file)| token(file));
+        if let Some(Err(why)) = csms {
+            mistakes.push(format!("ocpi.csms_token_file: {why}"));
+        }
+        mistakes
     }
 
     /// The directory that a configuration describes.

@@ -1,6 +1,7 @@
-//! What a configuration names is read before anything is bound: certificates, passwords, the site register. `sluis check` does this and
-//! no more.
+//! What a configuration names is read before anything is bound: certificates, passwords, the site register, tokens. `sluis check` does
+//! this and no more.
 
+use super::ocpi_client;
 use crate::billing::Desk;
 use crate::cdr::site::Sites;
 use crate::clock;
@@ -13,6 +14,7 @@ use crate::ocpi::directory::Directory;
 use crate::publication::{Terms, register};
 use crate::reload::{Reload, Watched};
 use crate::tls::{self, ClientFiles, Server, Tickets};
+use indexmap::IndexSet;
 use std::sync::Arc;
 
 /// What the files that a configuration names say.
@@ -28,7 +30,7 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Reads certificates, passwords, key file, site register, tariffs and token files.
+    /// Reads certificates, passwords, key file, site register, tariffs and token files, and looks whether directories can be written in.
     ///
     /// # Errors
     /// All mistakes at once, each with its key and, where there is one, its file.
@@ -38,6 +40,12 @@ impl Ready {
         let desk = desk(config);
         let entrance = entrance(config);
         let mut others = Directory::mistakes(config);
+        // Its CA file may be of use to OCPI only.
+        others.extend(ocpi_client(config).err().into_iter().flatten());
+        let releases = config.statistics.dir.as_ref().filter(|_| config.statistics.enabled).map(|dir| ("statistics.dir", dir));
+        for (key, dir) in [("data_dir", &config.data_dir)].into_iter().chain(releases) {
+            others.extend(custody::no_room(dir).map(|why| format!("{key}: {why}")));
+        }
         // One that is made at the first start is looked at then.
         others.extend(custody::key_mistake(&config.data_dir, config.kek_file.as_deref(), config.credentials.as_deref()));
         let sites = desk.as_ref().ok().and_then(Option::as_ref).filter(|_| config.statistics.enabled);
@@ -46,7 +54,8 @@ impl Ready {
             (Ok(upstream), Ok(desk), Ok(entrance), Ok(terms)) if others.is_empty() => Ok(Self { upstream, desk, entrance, terms }),
             (upstream, desk, entrance, terms) => {
                 let mistakes = [upstream.err(), desk.err(), entrance.err(), terms.err()];
-                Err(mistakes.into_iter().flatten().flatten().chain(others).collect())
+                // Two rooms may read one file, and find the same.
+                Err(mistakes.into_iter().flatten().flatten().chain(others).collect::<IndexSet<_>>().into_iter().collect())
             }
         }
     }

@@ -217,11 +217,11 @@ fn shelf(from: &ServerFiles, mistakes: &mut Vec<String>) -> Vec<(Certificate, Ar
         let (chain, key) = (files::certificates(path), files::key(key_path));
         let mut wrong = |key: String, why: &str| mistakes.push(format!("{key}: {why}"));
         let (Ok(chain), Ok(key)) = (&chain, &key) else {
-            if let Err(why) = chain {
-                wrong(format!("tls.certificates[{number}]"), why);
-            }
-            if let Err(why) = key {
-                wrong(key_name, why);
+            // A file for both that cannot be read is one mistake, not two.
+            let whys = [(format!("tls.certificates[{number}]"), chain.err()), (key_name, key.err())];
+            let twice = whys[0] == whys[1];
+            for (key, why) in whys.into_iter().skip(usize::from(twice)) {
+                why.into_iter().for_each(|why| wrong(key.clone(), why));
             }
             continue;
         };
