@@ -20,6 +20,8 @@ const MOST_ENDPOINTS: usize = 64;
 const LONGEST_URL: usize = 255;
 const LONGEST_MODULE: usize = 64;
 const LONGEST_ROLE: usize = 16;
+/// Roles in which a party receives CDRs (2.2.1 §Types, Role).
+const RECEIVING: [&str; 2] = ["EMSP", "HUB"];
 
 /// Who we are to the others.
 #[derive(Debug, Clone)]
@@ -96,7 +98,8 @@ impl Us {
 }
 
 impl Theirs {
-    /// Reads a credentials object. An e-MSP must name the party that it is in the register.
+    /// Reads a credentials object. An e-MSP must name the party that it is in the register, as an e-MSP or as a hub that speaks for one (2.1.1
+    /// has no roles): whoever is only an operator of charge points there has no use for CDRs.
     ///
     /// # Errors
     /// The field that is wrong.
@@ -106,13 +109,14 @@ impl Theirs {
         let url =
             object.get("url").and_then(Value::as_str).filter(|url| !url.is_empty() && url.len() <= LONGEST_URL).ok_or(wrong("url"))?;
         let party = |object: &Value| Party::new(object.get("country_code")?.as_str()?, object.get("party_id")?.as_str()?);
+        let may_receive = |object: &Value| object.get("role").and_then(Value::as_str).is_some_and(|role| RECEIVING.contains(&role));
         if let Who::Emsp(expected) = who {
             let named = match version {
                 Ocpi::V211 => party(object) == Some(expected),
                 _ => object
                     .get("roles")
                     .and_then(Value::as_array)
-                    .is_some_and(|roles| roles.iter().any(|role| party(role) == Some(expected))),
+                    .is_some_and(|roles| roles.iter().any(|role| party(role) == Some(expected) && may_receive(role))),
             };
             if !named {
                 return Err(wrong(if version == Ocpi::V211 { "party_id" } else { "roles" }));

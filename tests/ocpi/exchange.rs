@@ -133,6 +133,7 @@ async fn an_exchange_that_fails_says_why_and_changes_nothing() {
         object[field] = value;
         object
     };
+    let role = |role: &str, id: &str| json!({"role": role, "country_code": "NL", "party_id": id, "business_details": {"name": "x"}});
     let mut cases = vec![
         (credentials("2.2.1", &them, "their-token-B", "NL-XYZ"), 2001),
         (credentials("2.1.1", &them, "their-token-B", "NL-PSH"), 2001),
@@ -144,6 +145,8 @@ async fn an_exchange_that_fails_says_why_and_changes_nothing() {
         (with("token", json!("x".repeat(65))), 2001),
         (with("url", json!(1)), 2001),
         (with("url", json!("http://127.0.0.1:1/")), 3001),
+        (with("roles", json!([role("CPO", "PSH")])), 2001),
+        (with("roles", json!([role("CPO", "PSH"), role("EMSP", "XYZ"), role("NSP", "PSH")])), 2001),
     ];
     cases.push((json!({"token": "their-token-B", "url": "https://user@x/", "roles": right["roles"]}), 3001));
     for (body, code) in cases {
@@ -158,6 +161,16 @@ async fn an_exchange_that_fails_says_why_and_changes_nothing() {
         );
     }
     assert!(world.peers().find(Who::Emsp("NL-PSH".parse_party())).unwrap().is_none());
-    assert_eq!(world.post("/2.2.1/credentials", "invitation-of-NL-PSH", &right).await.statuses(), (200, 1000), "A is still good");
+    let answer = world.post("/2.2.1/credentials", "invitation-of-NL-PSH", &right).await;
+    assert_eq!(answer.statuses(), (200, 1000), "A is still good");
+    // A renewal in another role is none; one through a hub is, and who operates charge points beside it may.
+    let token = answer.data()["token"].as_str().unwrap().to_owned();
+    let renewal = |roles: Value| with("roles", roles);
+    let operator = renewal(json!([role("CPO", "PSH")]));
+    assert_eq!(world.call("PUT", "/2.2.1/credentials", &token, &operator).await.statuses(), (200, 2001));
+    assert_eq!(world.get("/2.2.1/credentials", &token).await.statuses(), (200, 1000), "the old token is still good");
+    let token = world.call("PUT", "/2.2.1/credentials", &token, &renewal(json!([role("HUB", "PSH")]))).await.data()["token"].clone();
+    let both = renewal(json!([role("CPO", "PSH"), role("EMSP", "PSH")]));
+    assert_eq!(world.call("PUT", "/2.2.1/credentials", token.as_str().unwrap(), &both).await.statuses(), (200, 1000));
     world.stop().await;
 }
