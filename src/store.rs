@@ -283,6 +283,12 @@ impl Store {
         engine.cdr_page(owner, window, offset, most)
     }
 
+    /// The newest `last_updated` of an owner's CDRs, in whatever state; `None` if it has none.
+    pub fn cdr_newest(&self, owner: &str) -> Result<Option<Timestamp>, StoreError> {
+        let Engine::Embedded(engine) = &self.engine;
+        engine.cdr_newest(owner)
+    }
+
     /// How many CDRs an owner may see.
     pub fn cdr_count(&self, owner: &str, window: Window) -> Result<u64, StoreError> {
         let Engine::Embedded(engine) = &self.engine;

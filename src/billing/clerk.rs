@@ -129,7 +129,7 @@ impl Clerk {
         let sessions = turn.keep(changes);
         for (session, first) in sessions.values() {
             let rows = store.cdrs_of_session(&session.id)?;
-            let settled = self.desk.settle(session, &rows, &self.custody.vault, &mut ids, now)?;
+            let settled = self.desk.settle(session, &rows, &self.custody, &mut ids, now)?;
             if let Some(gate) = &self.gate {
                 let counts = !matches!(settled, Settled::TooLittle);
                 match gate.pass(session, self.desk.site(session), counts, *first, &self.custody, now) {

@@ -5,9 +5,9 @@ use super::desk::{self, Desk, Made, why};
 use super::{Draft, Ids};
 use crate::charging::ChargingSession;
 use crate::clock::Timestamp;
-use crate::recipient::Ocpi;
+use crate::custody::Custody;
+use crate::recipient::{Ocpi, Party};
 use crate::store::{CdrRow, CdrState, Op, StoreError};
-use crate::vault::Vault;
 
 /// Why a CDR cannot be credited. Closed words, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +38,7 @@ impl Desk {
         &self,
         session: &ChargingSession,
         rows: &[CdrRow],
-        vault: &Vault,
+        custody: &Custody,
         ids: &mut Ids<'_>,
         now: Timestamp,
     ) -> Result<Settled, StoreError> {
@@ -49,7 +49,7 @@ impl Desk {
             if !rows.is_empty() {
                 return Ok(Settled::Same); // an operator discarded or credited it, and that stays so
             }
-            return Ok(match self.make(session, ids.next(), None, vault, now)? {
+            return Ok(match self.make(session, ids.next(), None, custody, now)? {
                 Made::Row(row, _) => Settled::Billed(vec![Op::CdrInsert(*row)]),
                 Made::TooLittle => Settled::TooLittle,
             });
@@ -58,7 +58,7 @@ impl Desk {
         let same_place =
             (&old.session.station, old.session.evse, old.session.connector) == (&session.station, session.evse, session.connector);
         let earlier = old.cdr.as_ref().map(|cdr| &cdr.place).filter(|_| same_place);
-        let made = self.make(session, ids.next(), earlier, vault, now)?;
+        let made = self.make(session, ids.next(), earlier, custody, now)?;
         if is_same(old, session, &made) {
             return Ok(Settled::Same);
         }
@@ -70,7 +70,7 @@ impl Desk {
                 // The wrong one that the e-MSP has is still to be settled.
                 if row.why.as_deref() == Some(why::NEEDS_MANUAL_CREDIT) { by_hand(session, made, ids.next(), now) } else { made }
             }
-            CdrState::Queued | CdrState::Delivered => match self.credit(row, rows, vault, now) {
+            CdrState::Queued | CdrState::Delivered => match self.credit(row, rows, custody, now)? {
                 Ok(credit) => {
                     ops.push(Op::CdrInsert(credit));
                     made
@@ -84,12 +84,47 @@ impl Desk {
         Ok(Settled::Corrected(ops))
     }
 
-    /// The credit CDR of a row, in the version and with the codes that its owner got it in; held if the owner may receive nothing now.
-    /// `rows` are all CDRs of its session.
+    /// The credit CDR of a row, in the version and with the codes that its owner got it in; held if the owner may receive nothing now; or why
+    /// it cannot be credited. `rows` are all CDRs of its session.
     ///
     /// # Errors
-    /// It cannot be credited.
-    pub(super) fn credit(&self, row: &CdrRow, rows: &[CdrRow], vault: &Vault, now: Timestamp) -> Result<CdrRow, NoCredit> {
+    /// The store cannot be read.
+    pub(super) fn credit(
+        &self,
+        row: &CdrRow,
+        rows: &[CdrRow],
+        custody: &Custody,
+        now: Timestamp,
+    ) -> Result<Result<CdrRow, NoCredit>, StoreError> {
+        let (mut draft, id, party) = match Self::taken_back(row, rows, now) {
+            Ok(credit) => credit,
+            Err(why) => return Ok(Err(why)),
+        };
+        let written = match self.recipient(&party, now) {
+            Some(recipient) if recipient.version == Ocpi::V211 => return Ok(Err(NoCredit::OldOcpi)),
+            Some(recipient) => self.write(&mut draft, recipient, custody)?,
+            None => {
+                let Made::Row(row, _) = desk::held(id, draft, why::NO_AGREEMENT, now) else { return Ok(Err(NoCredit::NoRecord)) };
+                return Ok(Ok(*row));
+            }
+        };
+        Ok(written.ok_or(NoCredit::NoRecord).map(|written| CdrRow {
+            seq: 0,
+            id,
+            session: row.session.clone(),
+            owner: Some(written.owner),
+            state: CdrState::Queued,
+            code: Some(written.code),
+            draft: written.draft,
+            body: Some(written.body),
+            why: None,
+            updated: written.updated,
+            tries: 0,
+        }))
+    }
+
+    /// The record of the credit CDR of a row, not written yet, with its id and whose it is.
+    fn taken_back(row: &CdrRow, rows: &[CdrRow], now: Timestamp) -> Result<(Draft, String, Party), NoCredit> {
         if !matches!(row.state, CdrState::Queued | CdrState::Delivered | CdrState::Refused) {
             return Err(NoCredit::NotSent);
         }
@@ -105,28 +140,7 @@ impl Desk {
         let credit = draft.cdr.as_ref().ok_or(NoCredit::NoRecord)?.credit(id.clone(), now).ok_or(NoCredit::Credit)?;
         draft.cdr = Some(credit);
         draft.version = None;
-        let written = match self.recipient(&party, now) {
-            Some(recipient) if recipient.version == Ocpi::V211 => return Err(NoCredit::OldOcpi),
-            Some(recipient) => Some(self.write(&mut draft, recipient, vault).ok_or(NoCredit::NoRecord)?),
-            None => None,
-        };
-        let Some(written) = written else {
-            let Made::Row(row, _) = desk::held(id, draft, why::NO_AGREEMENT, now) else { return Err(NoCredit::NoRecord) };
-            return Ok(*row);
-        };
-        Ok(CdrRow {
-            seq: 0,
-            id,
-            session: row.session.clone(),
-            owner: Some(written.owner),
-            state: CdrState::Queued,
-            code: Some(written.code),
-            draft: written.draft,
-            body: Some(written.body),
-            why: None,
-            updated: now,
-            tries: 0,
-        })
+        Ok((draft, id, party))
     }
 }
 

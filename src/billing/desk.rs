@@ -9,6 +9,7 @@ use crate::cdr::{self, AuthMethod, Cdr, CdrToken, TokenKind};
 use crate::charging::{ChargingSession, Remark, Token};
 use crate::clock::Timestamp;
 use crate::config::BillingConfig;
+use crate::custody::Custody;
 use crate::recipient::{Ocpi, Party, Recipient, Recipients};
 use crate::store::{CdrRow, CdrState, StoreError};
 use crate::vault::tokens::Ownership;
@@ -65,6 +66,8 @@ pub(super) struct Written {
     pub(super) code: String,
     pub(super) draft: String,
     pub(super) body: String,
+    /// `last_updated`, as in the body.
+    pub(super) updated: Timestamp,
 }
 
 impl Desk {
@@ -118,7 +121,7 @@ impl Desk {
         session: &ChargingSession,
         id: String,
         earlier: Option<&Place>,
-        vault: &Vault,
+        custody: &Custody,
         now: Timestamp,
     ) -> Result<Made, StoreError> {
         let taken = session.readings.last().map_or(Decimal::ZERO, |reading| reading.wh);
@@ -133,13 +136,13 @@ impl Desk {
         };
         let cdr = self.cdr(id.clone(), session, bill, place, now);
         draft.cdr = Some(cdr.clone());
-        let (party, token) = match self.owner(session.token.as_ref(), None, vault)? {
+        let (party, token) = match self.owner(session.token.as_ref(), None, &custody.vault)? {
             Ok(owner) => owner,
             Err(why) => return Ok(held(id, draft, why, now)),
         };
         draft.token = Some(token);
         let Some(recipient) = self.recipient(&party, now) else { return Ok(held(id, draft, why::NO_AGREEMENT, now)) };
-        let Some(Written { owner, code, draft: text, body }) = self.write(&mut draft, recipient, vault) else {
+        let Some(Written { owner, code, draft: text, body, updated }) = self.write(&mut draft, recipient, custody)? else {
             return Ok(held(id, draft, why::UNBILLABLE, now));
         };
         let row = CdrRow {
@@ -152,7 +155,7 @@ impl Desk {
             draft: text,
             body: Some(body),
             why: None,
-            updated: now,
+            updated,
             tries: 0,
         };
         Ok(Made::Row(Box::new(row), Box::new(draft)))
@@ -221,8 +224,15 @@ impl Desk {
 
     /// Writes a CDR for its owner, in the owner's version and with its own codes. `None` if the draft has no bill or names nobody, or if a
     /// credit would have to be written in 2.1.1, which has none.
-    pub(super) fn write(&self, draft: &mut Draft, recipient: &Recipient, vault: &Vault) -> Option<Written> {
-        let (cdr, token) = (draft.cdr.as_mut()?, draft.token.as_ref()?);
+    ///
+    /// `last_updated` is never before that of another of the owner's CDRs, whatever the clock says: an e-MSP that pulls asks for what has
+    /// changed since the newest that it has.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn write(&self, draft: &mut Draft, recipient: &Recipient, custody: &Custody) -> Result<Option<Written>, StoreError> {
+        let (Some(cdr), Some(token)) = (draft.cdr.as_mut(), draft.token.as_ref()) else { return Ok(None) };
+        let (vault, owner) = (&custody.vault, recipient.party.to_string());
         // The driver may have been authorised after the cable was plugged in. A credit repeats what it takes back.
         let authorised = draft.session.named.map_or(draft.session.started, |named| named.max(draft.session.started));
         if cdr.credit_of.is_none()
@@ -233,13 +243,14 @@ impl Desk {
             cdr.auth_method = AuthMethod::AuthRequest;
         }
         if cdr.credit_of.is_some() && recipient.version == Ocpi::V211 {
-            return None;
+            return Ok(None);
         }
-        let alias = |text: &str| vault.alias(&recipient.party, text);
-        let body = cdr.write(token, recipient.version, &alias);
+        let updated = custody.store().cdr_newest(&owner)?.map_or(cdr.last_updated, |newest| newest.max(cdr.last_updated));
+        cdr.last_updated = updated;
+        let body = cdr.write(token, recipient.version, &|text| vault.alias(&recipient.party, text));
         let code = token.uid.clone();
         draft.version = Some(recipient.version.number().to_owned());
-        Some(Written { owner: recipient.party.to_string(), code, draft: draft.text(), body })
+        Ok(Some(Written { owner, code, draft: draft.text(), body, updated }))
     }
 }
 

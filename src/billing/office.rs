@@ -192,15 +192,15 @@ impl Office<'_> {
             }
         };
         draft.cdr = Some(Cdr { last_updated: now, ..cdr });
-        let Written { owner, code, draft, body } =
-            self.desk.write(&mut draft, recipient, vault).ok_or(Held::NoCredit(NoCredit::OldOcpi))?;
+        let Written { owner, code, draft, body, updated } =
+            self.desk.write(&mut draft, recipient, self.custody)?.ok_or(Held::NoCredit(NoCredit::OldOcpi))?;
         self.custody.store().commit_blocking(vec![Op::CdrAssign {
             id: row.id.clone(),
             owner: owner.clone(),
             code,
             draft,
             body,
-            updated: now,
+            updated,
         }])?;
         Ok(owner)
     }
@@ -212,7 +212,7 @@ impl Office<'_> {
     pub fn credit(&self, id: &str, now: Timestamp) -> Result<String, Held> {
         let row = self.row(id)?;
         let rows = self.custody.store().cdrs_of_session(&row.session)?;
-        let credit = self.desk.credit(&row, &rows, &self.custody.vault, now)?;
+        let credit = self.desk.credit(&row, &rows, self.custody, now)??;
         let id = credit.id.clone();
         self.custody.store().commit_blocking(vec![Op::CdrInsert(credit)])?;
         Ok(id)

@@ -192,6 +192,9 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
         }
         Op::CdrInsert(row) => {
             let CdrRow { id, session, owner, state, code, draft, body, why, updated, .. } = row;
+            if let Some(owner) = owner {
+                in_order(conn, id, owner, *updated)?;
+            }
             run(
                 "INSERT INTO cdr (id, session, owner, state, code, draft, body, why, updated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 params![id, session, owner, state.name(), code, draft, body, why, updated.0],
@@ -207,6 +210,7 @@ pub(super) fn apply(conn: &Connection, op: &Op) -> Result<bool, StoreError> {
             }
         }
         Op::CdrAssign { id, owner, code, draft, body, updated } => {
+            in_order(conn, id, owner, *updated)?;
             let moved = run(
                 "UPDATE cdr SET state = 'queued', owner = ?2, body = ?3, updated = ?4, code = ?5, draft = ?6, why = NULL, tries = 0
                  WHERE id = ?1 AND (state = 'quarantined' OR (state = 'queued' AND owner = ?2 AND body = ?3))",
@@ -348,6 +352,19 @@ pub(super) fn cdr_page(conn: &Connection, owner: &str, window: Window, offset: u
     let sql = format!("{CDR} WHERE {VISIBLE} ORDER BY updated, seq LIMIT ? OFFSET ?");
     let (most, offset) = (signed(most.min(PAGE) as u64), signed(offset));
     many(conn, &sql, &[&owner, &window.from.0, &window.to.0, &most, &offset], cdr_row)
+}
+
+/// Refuses a CDR that would be new to its owner and older than what the owner may have seen.
+fn in_order(conn: &Connection, id: &str, owner: &str, updated: Timestamp) -> Result<(), StoreError> {
+    // Done again, it changes nothing, whatever has come since.
+    let there = one(conn, "SELECT 1 FROM cdr WHERE id = ? AND owner = ?", &[&id, &owner], |_| Ok(()))?;
+    let late = there.is_none() && cdr_newest(conn, owner)?.is_some_and(|newest| updated < newest);
+    if late { Err(StoreError::Conflict) } else { Ok(()) }
+}
+
+pub(super) fn cdr_newest(conn: &Connection, owner: &str) -> Result<Option<Timestamp>, StoreError> {
+    let newest = one(conn, "SELECT max(updated) FROM cdr WHERE owner = ?", &[&owner], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(newest.flatten().map(Timestamp))
 }
 
 pub(super) fn cdr_count(conn: &Connection, owner: &str, window: Window) -> Result<u64, StoreError> {

@@ -58,7 +58,8 @@ pub enum Op {
     ChargingPut(ChargingRow),
     /// Forget a charging session.
     ChargingDrop(String),
-    /// Keep a CDR, unless there is one with its id.
+    /// Keep a CDR, unless there is one with its id. Updated before another of its owner: [`StoreError::Conflict`](super::StoreError::Conflict),
+    /// since an owner that asks for what has changed since the newest that it has would never see it.
     CdrInsert(CdrRow),
     /// A CDR goes from one state to another. In neither: [`StoreError::Conflict`](super::StoreError::Conflict).
     CdrMove {
@@ -71,7 +72,8 @@ pub enum Op {
         /// How often it has been pushed by now.
         tries: u32,
     },
-    /// A quarantined CDR is written for its owner and queued. Not quarantined: [`StoreError::Conflict`](super::StoreError::Conflict).
+    /// A quarantined CDR is written for its owner and queued. Not quarantined, or updated before another of its
+    /// owner: [`StoreError::Conflict`](super::StoreError::Conflict).
     CdrAssign {
         /// The CDR.
         id: String,

@@ -4,7 +4,7 @@ use crate::world::*;
 use sluis::billing::office::{Entry, Held, discard};
 use sluis::clock::Timestamp;
 use sluis::ocpp::Version;
-use sluis::store::{CdrState, Op};
+use sluis::store::{CdrRow, CdrState, Op, StoreError};
 
 /// A session whose end is not known, billed as far as it is; its end comes later. Returns what is to be said then.
 async fn billed_too_early(world: &World, card: &str) {
@@ -189,4 +189,38 @@ async fn idling_that_becomes_known_late_and_has_no_price_is_no_reason_for_a_cred
     pole.event(30, "tx", 1, "Updated", None, 9000).await;
     world.bill().await;
     assert_eq!(world.the_cdr().state, CdrState::Queued);
+}
+
+/// An e-MSP that pulls asks for what has changed since the newest that it has: what was written with a clock that had been set back was
+/// never among it.
+#[tokio::test]
+async fn nothing_of_an_owner_is_older_than_what_it_may_have_seen_also_if_the_clock_is_set_back() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    world.owns(NEW, "RFID", "04C0FFEF", "c").await;
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    pole.charges(CARD, 0, 5000).await;
+    pole.charges("04C0FFEE", 60, 5000).await;
+    world.bill().await;
+    let back = Timestamp(LATER.0 - 86_400_000);
+    pole.charges(CARD, 120, 6000).await;
+    pole.charges("04C0FFEF", 180, 6000).await;
+    world.bill_at(back).await;
+    let [held] = &world.in_state(CdrState::Quarantined)[..] else { panic!("one is held") };
+    world.office().release(&held.id, Some(party(ABC)), back).unwrap();
+    world.office().credit(&held.id, back).unwrap();
+    let of = |owner: &str| world.cdrs().into_iter().filter(|row| row.owner.as_deref() == Some(owner)).collect::<Vec<_>>();
+    let rows = of(ABC);
+    assert_eq!(rows.len(), 4);
+    for row in &rows {
+        assert_eq!((row.updated, body(row)["last_updated"].as_str()), (LATER, Some(LATER.rfc3339().as_str())), "{row:?}");
+        assert_eq!(draft(row).cdr.unwrap().last_updated, LATER);
+    }
+    assert_eq!(of(NEW).iter().map(|row| row.updated).collect::<Vec<_>>(), [back], "another owner has seen nothing newer");
+    // Two who write at the same moment: the slower one is sent back to look again. What is there already may be said again.
+    let store = world.custody.store();
+    let late = CdrRow { id: "late".to_owned(), updated: back, ..rows[0].clone() };
+    assert_eq!(store.commit(vec![Op::CdrInsert(late)]).await, Err(StoreError::Conflict));
+    assert_eq!(store.commit(vec![Op::CdrInsert(CdrRow { updated: back, ..rows[0].clone() })]).await, Ok(()));
+    assert_eq!(of(ABC), rows);
 }
