@@ -23,7 +23,7 @@ use crate::store::{CdrState, Op, StoreError};
 pub use clerk::{BATCH, Clerk, READER, Turn};
 pub use corrections::NoCredit;
 pub use desk::{Desk, why};
-pub use draft::Draft;
+pub use draft::{Draft, wording};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

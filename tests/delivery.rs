@@ -11,8 +11,9 @@ mod market;
 mod party;
 
 use market::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluis::billing::office::{Held, discard};
+use sluis::clock::Timestamp;
 use sluis::identity::{Declared, Identifier};
 use sluis::metrics::Metrics;
 use sluis::ocpi::peer::{Peer, Peers};
@@ -361,6 +362,44 @@ async fn what_an_operator_takes_out_of_the_queue_is_not_sent() {
     assert_eq!(books.accepted(), ids[2..]);
     assert_eq!([world.state(&ids[0]), world.state(&ids[1])], [CdrState::Discarded, CdrState::Discarded]);
     assert!(!books.seen.lock().unwrap().contains(&ids[1]) && !world.disclosed("NL-ABL").contains(&ids[1]));
+}
+
+/// The e-MSP has moved to 2.2.1 while they waited.
+#[tokio::test]
+async fn what_was_written_in_another_version_is_pushed_in_the_one_of_today() {
+    let world = World::new();
+    let (books, server) = books_of(|_, asked, books| books.accept(asked)).await;
+    let row = CdrRow {
+        seq: 0,
+        id: "1f1ee299-6f0b-491c-aa5e-b17323ae254e".to_owned(),
+        session: "s".to_owned(),
+        owner: Some("NL-AAV".to_owned()),
+        state: CdrState::Queued,
+        code: Some("Z0Y67GJ3NSH42PW5V9QE7G703CMEHVT".to_owned()),
+        draft: include_str!("common/draft.json").to_owned(),
+        body: Some(json!({"id": "1f1ee299-6f0b-491c-aa5e-b17323ae254e", "auth_id": "Z0M", "total_cost": 4}).to_string()),
+        why: None,
+        updated: Timestamp(1_795_518_000_000),
+        tries: 0,
+    };
+    let credit = CdrRow {
+        id: "credit".to_owned(),
+        owner: Some("NL-AAU".to_owned()),
+        draft: row.draft.replace("\"credit_of\": null", "\"credit_of\": \"1f1ee299\"").replace("\"2.1.1\"", "\"2.2.1\""),
+        ..row.clone()
+    };
+    world.custody.store().commit(vec![Op::CdrInsert(row), Op::CdrInsert(credit)]).await.unwrap();
+    let (mut recipient, mut peer) = emsp("NL-AAU", &server.url);
+    (recipient.version, peer.version) = (Ocpi::V211, Ocpi::V211);
+    let delivering = world.start(&[emsp("NL-AAV", &server.url), (recipient, peer)]);
+    until("it arrives", || world.in_state(CdrState::Delivered, "NL-AAV") == 1).await;
+    until("a credit that 2.1.1 has no words for waits for an operator", || world.in_state(CdrState::Refused, "NL-AAU") == 1).await;
+    delivering.stop(Duration::from_secs(5)).await;
+    assert_eq!(books.accepted(), ["1f1ee299-6f0b-491c-aa5e-b17323ae254e"]);
+    let [asked] = &server.asked()[..] else { panic!("one was sent") };
+    let told: Value = serde_json::from_str(&asked.body).unwrap();
+    assert_eq!((&told["total_cost"]["excl_vat"], &told["last_updated"]), (&json!(4), &json!("2026-11-24T11:00:00Z")));
+    assert!(told.get("cdr_token").is_some() && told.get("auth_id").is_none());
 }
 
 /// One that the e-MSP cannot digest holds up neither the rest nor, for ever, itself; but what takes it back stays behind it.

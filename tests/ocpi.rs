@@ -160,6 +160,32 @@ async fn a_pulled_cdr_counts_as_delivered_once_its_owner_asks_for_what_comes_aft
 }
 
 #[tokio::test]
+async fn what_was_written_in_another_version_is_pulled_in_the_one_of_today() {
+    let world = World::start().await;
+    let abc = world.granted("NL-ABC").await;
+    let mut row = cdr(&world, "NL-ABC", 0, CdrState::Delivered);
+    row.draft = include_str!("common/draft.json").to_owned();
+    row.body = Some(json!({"id": row.id, "auth_id": "Z0M", "total_cost": 4}).to_string());
+    // 2.1.1 cannot be told of what is taken back.
+    let mut credit = cdr(&world, "DE-OLD", 0, CdrState::Queued);
+    credit.draft = row.draft.replace("\"credit_of\": null", "\"credit_of\": \"1f1ee299\"").replace("\"2.1.1\"", "\"2.2.1\"");
+    let (credit_id, old) = (credit.id.clone(), world.granted("DE-OLD").await);
+    world.store().commit(vec![Op::CdrInsert(row), Op::CdrInsert(credit)]).await.unwrap();
+    let answer = world.get("/2.2.1/cdrs", &abc).await;
+    let told = &answer.data()[0];
+    assert_eq!((&told["total_cost"]["excl_vat"], &told["last_updated"]), (&json!(4), &json!("2026-11-24T11:00:00Z")));
+    assert_eq!(told["cdr_token"]["uid"], "Z0Y67GJ3NSH42PW5V9QE7G703CMEHVT");
+    assert!(told.get("auth_id").is_none() && answer.text().contains("\"id\":\"1f1ee299-6f0b-491c-aa5e-b17323ae254e\""));
+    let rows = world.store().disclosures(None, 0).unwrap();
+    assert!(rows[0].fields.contains("cdr_token") && !rows[0].fields.contains("auth_id"), "{}", rows[0].fields);
+    assert_eq!(world.get("/2.1.1/cdrs", &old).await.data(), json!([]));
+    assert_eq!(world.get("/2.1.1/cdrs?offset=1", &old).await.data(), json!([]));
+    assert_eq!(world.store().cdr(&credit_id).unwrap().unwrap().state, CdrState::Queued, "nobody has it");
+    assert_eq!(world.store().disclosures(None, 0).unwrap().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_is_put_read_and_patched_by_its_owner_only() {
     let world = World::start().await;
     let (abc, xyz) = (world.granted("NL-ABC").await, world.granted("NL-XYZ").await);

@@ -84,8 +84,8 @@ impl Desk {
         Ok(Settled::Corrected(ops))
     }
 
-    /// The credit CDR of a row, in the version and with the codes that its owner got it in; held if the owner may receive nothing now; or why
-    /// it cannot be credited. `rows` are all CDRs of its session.
+    /// The credit CDR of a row, with the codes that its owner got it with, in the version that the owner speaks now; held if the owner may receive
+    /// nothing now; or why it cannot be credited. `rows` are all CDRs of its session.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -96,12 +96,11 @@ impl Desk {
         custody: &Custody,
         now: Timestamp,
     ) -> Result<Result<CdrRow, NoCredit>, StoreError> {
-        let (mut draft, id, party) = match Self::taken_back(row, rows, now) {
+        let (mut draft, id, party) = match self.taken_back(row, rows, now) {
             Ok(credit) => credit,
             Err(why) => return Ok(Err(why)),
         };
         let written = match self.recipient(&party, now) {
-            Some(recipient) if recipient.version == Ocpi::V211 => return Ok(Err(NoCredit::OldOcpi)),
             Some(recipient) => self.write(&mut draft, recipient, custody)?,
             None => {
                 let Made::Row(row, _) = desk::held(id, draft, why::NO_AGREEMENT, now) else { return Ok(Err(NoCredit::NoRecord)) };
@@ -124,7 +123,7 @@ impl Desk {
     }
 
     /// The record of the credit CDR of a row, not written yet, with its id and whose it is.
-    fn taken_back(row: &CdrRow, rows: &[CdrRow], now: Timestamp) -> Result<(Draft, String, Party), NoCredit> {
+    fn taken_back(&self, row: &CdrRow, rows: &[CdrRow], now: Timestamp) -> Result<(Draft, String, Party), NoCredit> {
         if !matches!(row.state, CdrState::Queued | CdrState::Delivered | CdrState::Refused) {
             return Err(NoCredit::NotSent);
         }
@@ -132,10 +131,12 @@ impl Desk {
         if is_credited(&row.id, &rows.iter().map(|row| Draft::read(&row.draft)).collect::<Vec<_>>()) {
             return Err(NoCredit::Twice);
         }
-        if draft.written_in() == Some(Ocpi::V211) {
+        let party = draft.party().ok_or(NoCredit::NoRecord)?;
+        // Without an entry nobody knows what it will speak.
+        let speaks = self.version(&party).or(draft.written_in());
+        if speaks == Some(Ocpi::V211) {
             return Err(NoCredit::OldOcpi);
         }
-        let party = draft.party().ok_or(NoCredit::NoRecord)?;
         let id = format!("{}-C", row.id); // 36 characters at most, and OCPI allows 39 for a credit
         let credit = draft.cdr.as_ref().ok_or(NoCredit::NoRecord)?.credit(id.clone(), now).ok_or(NoCredit::Credit)?;
         draft.cdr = Some(credit);

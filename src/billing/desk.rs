@@ -222,6 +222,11 @@ impl Desk {
         self.recipients.find(party).filter(|recipient| recipient.may_receive(&now.date()))
     }
 
+    /// The version that an e-MSP's entry names, whether or not it is valid now.
+    pub(super) fn version(&self, party: &Party) -> Option<Ocpi> {
+        self.recipients.find(party).map(|recipient| recipient.version)
+    }
+
     /// Writes a CDR for its owner, in the owner's version and with its own codes. `None` if the draft has no bill or names nobody, or if a
     /// credit would have to be written in 2.1.1, which has none.
     ///

@@ -1,4 +1,5 @@
-//! CDRs to the e-MSP that owns them: oldest first, one at a time, the same bytes until it has them; but for those aside.
+//! CDRs to the e-MSP that owns them: oldest first, one at a time, the same bytes until it has them, in the version that its entry names; but
+//! for those aside.
 //!
 //! **Accepted** is HTTP 200 or 201 with an OCPI status 1xxx; HTTP 201 with a `Location` and no envelope, as some answer (2.2.1 §CDRs asks for
 //! the header, and it names what was stored); and HTTP 409, by which some say that they have this id already. An answer that was lost is
@@ -15,12 +16,14 @@
 
 use super::backoff::Backoff;
 use super::{Shared, counts, pause};
+use crate::billing::wording;
 use crate::ocpi::client::{Reply, Trouble};
 use crate::ocpi::directory::Contact;
 use crate::store::{CdrRow, CdrState, Op, StoreError};
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -284,7 +287,11 @@ impl Pusher {
     /// Logs the disclosure durably, then sends.
     async fn attempt(&self, row: &CdrRow, contact: &Contact) -> Result<Verdict, StoreError> {
         let shared = &self.shared;
-        let body = row.body.clone().unwrap_or_default();
+        let version = shared.recipient(self.place).version;
+        // A credit that waits while its owner moves to a version without credits is a case for the operator.
+        let Some(body) = wording(row, version, &shared.parts.custody.vault).map(Cow::into_owned) else {
+            return Ok(Verdict::Refused(Trouble::NoWay));
+        };
         let Ok(fields) = serde_json::from_str::<Map<String, Value>>(&body) else { return Ok(Verdict::Refused(Trouble::NoWay)) };
         let Some(pass) = contact.pass() else { return Ok(Verdict::Shut(Trouble::NoWay)) };
         let fields = fields.keys().map(String::as_str).collect::<Vec<_>>().join(" ");

@@ -1,4 +1,5 @@
-//! The CDRs module, pulled: a page of what belongs to the caller, oldest first, the same bytes as at a push.
+//! The CDRs module, pulled: a page of what belongs to the caller, oldest first, the same bytes as at a push; in the version that the caller's
+//! entry names, also what was written while it named another.
 //!
 //! Whatever is answered was written into the disclosure log before (I4). An e-MSP that pulls has a CDR for certain once it asks for what comes
 //! after it: by an `offset` beyond it, or by a `date_from` after it. Only then does the CDR count as delivered; until then, and after, every pull hands
@@ -9,12 +10,14 @@
 use super::envelope::Outcome;
 use super::server::{Query, Surface};
 use super::token::moment;
+use crate::billing::wording;
 use crate::clock::Timestamp;
 use crate::ocpp::catalogue::Purpose;
 use crate::recipient::{Ocpi, Recipient};
 use crate::store::{CdrRow, CdrState, DisclosureRow, Op, StoreError, Window};
 use hyper::header::{HeaderName, HeaderValue, LINK};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// CDRs of one page at most: `X-Limit`.
 pub(super) const LIMIT: u64 = 100;
@@ -33,8 +36,13 @@ impl Surface {
         }
         let rows = store.cdr_page(&owner, page.window, page.offset, page.limit as usize)?;
         let total = store.cdr_count(&owner, page.window)?;
-        self.hand_out(&rows, recipient).await?;
-        let bodies: Vec<&str> = rows.iter().filter_map(|row| row.body.as_deref()).collect();
+        let worded = |row| wording(row, version, &self.custody.vault).map(|body| (row, body));
+        let told: Vec<(&CdrRow, Cow<'_, str>)> = rows.iter().filter_map(worded).collect();
+        if told.len() < rows.len() {
+            tracing::warn!(recipient = %recipient.party, cdrs = rows.len() - told.len(), "credits cannot be told in the e-MSP's version: settle them by hand");
+        }
+        self.hand_out(&told, recipient).await?;
+        let bodies: Vec<&str> = told.iter().map(|(_, body)| body.as_ref()).collect();
         let outcome = Outcome::text(format!("[{}]", bodies.join(",")))
             .header(HeaderName::from_static("x-total-count"), total.into())
             .header(HeaderName::from_static("x-limit"), LIMIT.into());
@@ -48,9 +56,9 @@ impl Surface {
     }
 
     /// Writes down who gets what, before it goes out; CDRs that wait for a pull are marked as handed out.
-    async fn hand_out(&self, rows: &[CdrRow], recipient: &Recipient) -> Result<(), StoreError> {
+    async fn hand_out(&self, told: &[(&CdrRow, Cow<'_, str>)], recipient: &Recipient) -> Result<(), StoreError> {
         let now = self.now();
-        let disclosures = rows.iter().filter(|row| row.body.is_some()).map(|row| {
+        let disclosures = told.iter().map(|(row, body)| {
             Op::Disclose(DisclosureRow {
                 seq: 0,
                 at: now,
@@ -58,14 +66,14 @@ impl Surface {
                 purpose: Purpose::Bill.name().to_owned(),
                 subject: csms_code(row).and_then(|code| self.custody.vault.subject(&code)),
                 reference: row.id.clone(),
-                fields: fields(row.body.as_deref().unwrap_or_default()),
+                fields: fields(body),
             })
         });
         let disclosures: Vec<Op> = disclosures.collect();
         if disclosures.is_empty() {
             return Ok(());
         }
-        let fresh = rows.iter().filter(|row| !recipient.push && row.state == CdrState::Queued && row.tries == 0);
+        let fresh = told.iter().map(|(row, _)| row).filter(|row| !recipient.push && row.state == CdrState::Queued && row.tries == 0);
         let handed = fresh.map(|row| Op::CdrMove { id: row.id.clone(), from: CdrState::Queued, to: CdrState::Queued, tries: 1 });
         let store = self.custody.store();
         match store.commit(disclosures.iter().cloned().chain(handed).collect()).await {

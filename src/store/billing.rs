@@ -80,7 +80,8 @@ pub struct CdrRow {
     pub code: Option<String>,
     /// The neutral record, JSON: from it the CDR is written for its owner.
     pub draft: String,
-    /// The CDR as its owner gets it, JSON: the same bytes at every push and pull. `None` while quarantined.
+    /// The CDR as its owner gets it, JSON: the same bytes at every push and pull, while the owner speaks the version that it was written in.
+    /// `None` while quarantined.
     pub body: Option<String>,
     /// Why it is where it is: a closed word.
     pub why: Option<String>,

@@ -1,12 +1,12 @@
 //! Who gets what: owners, agreements, what is held, and what an operator does.
 
 use crate::world::*;
-use sluis::billing::NoCredit;
 use sluis::billing::office::{Entry, Held, discard, list, retry};
+use sluis::billing::{NoCredit, wording};
 use sluis::clock::Timestamp;
 use sluis::ocpp::Version;
-use sluis::recipient::Recipients;
-use sluis::store::{CdrState, Op};
+use sluis::recipient::{Ocpi, Recipients};
+use sluis::store::{CdrRow, CdrState, Op};
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -317,4 +317,42 @@ async fn the_reference_of_an_authorisation_after_plugging_in_is_in_the_cdr() {
     world.bill().await;
     let cdr = body(&world.the_cdr());
     assert_eq!((&cdr["authorization_reference"], &cdr["auth_method"]), (&"ref-1".into(), &"AUTH_REQUEST".into()));
+}
+
+/// Which version an e-MSP speaks is in its entry, and that may change after a CDR was written.
+#[tokio::test]
+async fn an_emsp_that_moves_to_another_version_gets_old_cdrs_in_the_new_one() {
+    let mut world = World::new();
+    world.owns(OLD, "RFID", "04111111111111", "c").await;
+    world.owns(ABC, "RFID", "04222222222222", "c").await;
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    for (n, card) in ["04111111111111", "04222222222222"].into_iter().enumerate() {
+        pole.charges(card, 60 * n as i64, 10_000).await;
+    }
+    world.bill().await;
+    let rows = world.cdrs();
+    let mut moved = recipients();
+    (moved[0].version, moved[1].version) = (Ocpi::V221, Ocpi::V211);
+    world.renew(moved, SITES);
+    let said = |row: &CdrRow, version: Ocpi| wording(row, version, &world.custody.vault).map(std::borrow::Cow::into_owned);
+    for row in &rows {
+        for version in Ocpi::ALL {
+            let text = said(row, version).unwrap();
+            assert_eq!(said(row, version).unwrap(), text, "always the same bytes");
+            assert_eq!(text == *row.body.as_ref().unwrap(), draft(row).version.as_deref() == Some(version.number()));
+            let (now, before): (serde_json::Value, _) = (serde_json::from_str(&text).unwrap(), body(row));
+            assert_eq!((&now["id"], &now["last_updated"]), (&before["id"], &before["last_updated"]));
+            let token = draft(row).token.unwrap();
+            match version {
+                Ocpi::V211 => assert_eq!(now["auth_id"], token.contract_id),
+                _ => assert_eq!((&now["cdr_token"]["uid"], &now["cdr_token"]["party_id"]), (&token.uid.into(), &token.party_id.into())),
+            }
+        }
+    }
+    // And so are credits: there is one now where there was none, and none where there was.
+    let credit = world.office().credit(&rows[0].id, LATER).unwrap();
+    let credit = world.custody.store().cdr(&credit).unwrap().unwrap();
+    assert_eq!(body(&credit)["credit_reference_id"], rows[0].id);
+    assert_eq!(said(&credit, Ocpi::V211), None, "2.1.1 has no credits");
+    assert_eq!(world.office().credit(&rows[1].id, LATER).unwrap_err(), Held::NoCredit(NoCredit::OldOcpi));
 }
