@@ -252,7 +252,7 @@ impl Config {
                 reader.mistake(key, &format!("is the same address as {other}"));
             }
         }
-        let (mistakes, places) = reader.finish();
+        let (mistakes, places, whole) = reader.finish();
         let config = Self {
             listen,
             admin,
@@ -275,7 +275,7 @@ impl Config {
             log_json,
             log_level,
         };
-        Looked { config, mistakes, places }
+        Looked { config, mistakes, places, whole }
     }
 }
 
@@ -286,11 +286,13 @@ pub struct Looked {
     mistakes: Vec<String>,
     /// Where each key is set.
     places: Vec<(&'static str, String)>,
+    /// The file could be read: a key that is set nowhere has its default.
+    whole: bool,
 }
 
 impl Looked {
     /// Adds what is wrong with the files that the configuration names, each beginning with its key; but nothing about a key of which something is
-    /// known to be wrong.
+    /// known to be wrong, or that may stand in a file that could not be read.
     #[must_use]
     pub fn and(mut self, more: Vec<String>) -> Self {
         // Before any of these: a file has as many mistakes as it has.
@@ -299,6 +301,9 @@ impl Looked {
             let key = mistake.split([':', '[']).next().unwrap_or_default();
             if !known.iter().any(|known| known.strip_prefix(key).is_some_and(|rest| rest.starts_with([':', '[']))) {
                 let place = self.places.iter().find(|(set, _)| *set == key);
+                if place.is_none() && !self.whole {
+                    continue;
+                }
                 self.mistakes.push(place.map_or_else(|| mistake.clone(), |(_, place)| format!("{place}: {mistake}")));
             }
         }
@@ -469,6 +474,27 @@ mod tests {
         std::fs::write(&path, "listen = \"127.0.0.1:1\"\npassword = s3cret\n").unwrap();
         let mistakes = Config::read(&Flags { config: Some(path), values: Vec::new() }, &|_| None).unwrap_err();
         assert!(mistakes[0].contains("line 2") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_named_and_its_values_are_not() {
+        let twice = |text: &str| Config::read_text(&Flags::default(), &|_| None, "sluis.toml", text).unwrap_err();
+        assert_eq!(twice("listen = \"127.0.0.1:1\"\nlisten = \"s3cret\"\n"), ["sluis.toml: line 2: listen is given twice"]);
+        assert_eq!(twice("[stations]\nping_seconds = 5\n[stations]\n"), ["sluis.toml: line 3: stations is given twice"]);
+        assert_eq!(twice("\"s3cret \" = 1\n\"s3cret \" = 2\n"), ["sluis.toml: line 2: is not TOML"]);
+    }
+
+    #[test]
+    fn a_mistake_of_two_keys_is_told_where_one_of_them_is_set() {
+        let partner = |key: &'static str, value: &str| read(&[(key, value)]).unwrap_err();
+        for (key, value, mistake) in [
+            ("ocpi.csms_token_file", "a", "command line: ocpi.csms_url: and ocpi.csms_token_file go together"),
+            ("upstream.key", "a", "command line: upstream.certificate: and upstream.key go together"),
+            ("listen", "127.0.0.1:8080", "command line: admin: is the same address as listen"),
+            ("frames.middle_bytes", "1024", "command line: frames.short_bytes: must not be more than frames.middle_bytes"),
+        ] {
+            assert_eq!(partner(key, value), [mistake]);
+        }
     }
 
     #[test]

@@ -234,6 +234,20 @@ fn a_key_file_of_no_use_is_a_mistake_of_the_configuration() {
     assert!(code == Some(78) && said.contains("keys.kek_file: the key does not open"), "{said}");
 }
 
+/// What stands in a file that cannot be parsed is not missing.
+#[test]
+fn a_file_that_cannot_be_parsed_has_that_mistake_and_no_other() {
+    let desk = Desk::new();
+    let config = desk.file("sluis.toml", "[upstream]\nurl = \"ws://127.0.0.1:9/\"\nurl = \"s3cret\"\n");
+    for (file, mistake) in [(config.as_str(), "line 3: url is given twice"), ("none.toml", "cannot be read: entity not found")] {
+        let (code, _, said) = desk.sluis(&["check", "--config", file], &[]);
+        assert_eq!((code, said), (Some(78), format!("sluis: {file}: {mistake}\n")));
+    }
+    // But what is named elsewhere is looked at.
+    let (_, _, said) = desk.sluis(&["check", "--config", &config], &[("SLUIS_STATIONS__PASSWORDS_FILE", "no.csv")]);
+    assert!(said.contains("line 3") && said.contains("SLUIS_STATIONS__PASSWORDS_FILE: stations.passwords_file"), "{said}");
+}
+
 /// `sluis codes` in the wrong directory made a vault of its own, and printed codes that no gateway restores.
 #[test]
 fn commands_beside_a_gateway_make_no_data_of_their_own() {

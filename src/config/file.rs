@@ -122,6 +122,9 @@ pub const EMSP_KEYS: &[&str] = &[
     "token_form",
 ];
 
+/// What the library of TOML says of a key that is given twice; its span is the second one.
+const TWICE: &str = "duplicate key";
+
 /// The table of e-MSPs.
 const EMSP: &str = "emsp";
 
@@ -154,16 +157,21 @@ pub(super) struct Reader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     file: Table,
     name: String,
+    /// The file could not be read or parsed: what stands in it is not known.
+    broken: bool,
     mistakes: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(flags: &'a Flags, environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        let mut reader = Self { flags, environment, file: Table::new(), name: String::new(), mistakes: BTreeSet::new() };
+        let mut reader = Self { flags, environment, file: Table::new(), name: String::new(), broken: false, mistakes: BTreeSet::new() };
         if let Some(path) = &flags.config {
             reader.name = path.display().to_string();
             match std::fs::read_to_string(path) {
-                Err(error) => reader.say(&format!("cannot be read: {}", error.kind())),
+                Err(error) => {
+                    reader.broken = true;
+                    reader.say(&format!("cannot be read: {}", error.kind()));
+                }
                 Ok(text) => reader.take(&text),
             }
         }
@@ -172,7 +180,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a file's text, which mistakes call `name`.
     pub(super) fn of_text(flags: &'a Flags, environment: &'a dyn Fn(&str) -> Option<String>, name: &str, text: &str) -> Self {
-        let mut reader = Self { flags, environment, file: Table::new(), name: name.to_owned(), mistakes: BTreeSet::new() };
+        let mut reader = Self { flags, environment, file: Table::new(), name: name.to_owned(), broken: false, mistakes: BTreeSet::new() };
         reader.take(text);
         reader
     }
@@ -181,9 +189,14 @@ impl<'a> Reader<'a> {
         match text.parse::<Table>() {
             Ok(table) => self.file = table,
             Err(error) => {
-                // The library's message quotes the line, which may hold a secret.
-                let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-                self.say(&format!("line {line}: is not TOML"));
+                self.broken = true;
+                let span = error.span().unwrap_or_default();
+                let line = text.get(..span.start).unwrap_or_default().matches('\n').count() + 1;
+                // The library's message as a whole quotes the line, which may hold a secret. A key is none.
+                let bare = |key: &&str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+                let key = Some(error.message()).filter(|what| *what == TWICE).and_then(|_| text.get(span)).filter(bare);
+                let what = key.map_or_else(|| "is not TOML".to_owned(), |key| format!("{key} is given twice"));
+                self.say(&format!("line {line}: {what}"));
             }
         }
         self.unknown();
@@ -253,9 +266,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Notes a mistake in the value of a key, wherever it was found.
+    /// Notes a mistake in the value of a key, wherever it was found. If it is nowhere, the mistake is that of another key that `why` names: of
+    /// the partner that was given without it, or that its default does not fit.
     pub(super) fn mistake(&mut self, key: &str, why: &str) {
-        let place = self.place(key.split('[').next().unwrap_or(key)).unwrap_or_else(|| "default".to_owned());
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        let partner = || why.split(|c| !word(c)).filter(|named| KEYS.contains(named)).find_map(|named| self.place(named));
+        let place = self.place(key.split('[').next().unwrap_or(key)).or_else(partner).unwrap_or_else(|| "default".to_owned());
         self.mistakes.insert(format!("{place}: {key}: {why}"));
     }
 
@@ -340,9 +356,9 @@ impl<'a> Reader<'a> {
         Some(self.list(key))
     }
 
-    /// All mistakes, and for every key that is set where that is.
-    pub(super) fn finish(self) -> (Vec<String>, Vec<(&'static str, String)>) {
+    /// All mistakes, for every key that is set where that is, and whether the file could be read at all.
+    pub(super) fn finish(self) -> (Vec<String>, Vec<(&'static str, String)>, bool) {
         let places = KEYS.iter().chain(&[EMSP]).filter_map(|key| Some((*key, self.place(key)?))).collect();
-        (self.mistakes.into_iter().collect(), places)
+        (self.mistakes.into_iter().collect(), places, !self.broken)
     }
 }
