@@ -310,8 +310,8 @@ fn a_number_that_is_given_again_while_its_session_runs_is_of_both() {
         if kill {
             books.kill();
         }
-        let mut a = |books: &mut Books, seen| stop(books, "3", 1, Some("A"), 15_000, 20, seen);
-        let mut b = |books: &mut Books, seen| stop(books, "4", 1, Some("B"), 507_000, 20, seen);
+        let a = |books: &mut Books, seen| stop(books, "3", 1, Some("A"), 15_000, 20, seen);
+        let b = |books: &mut Books, seen| stop(books, "4", 1, Some("B"), 507_000, 20, seen);
         if a_first {
             a(&mut books, 20);
             b(&mut books, 21);
