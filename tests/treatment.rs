@@ -692,19 +692,3 @@ fn a_measurand_that_is_null_is_the_register() {
     let values = r#"[2,"m","MeterValues",{"connectorId":1,"transactionId":7,"meterValue":[{"timestamp":"2026-11-29T01:20:00Z","sampledValue":[{"value":"12500","measurand":null}]}]}]"#;
     assert_eq!(Lock::new(Version::V16).station_sends(values), values);
 }
-
-/// An OCSP responder is asked by the serial number, which has as many digits as its issuer gave it.
-#[test]
-fn the_serial_number_of_a_contracts_certificate_passes_with_the_certificate() {
-    let ask = |serial: &str| {
-        let hash = "a1".repeat(32);
-        format!(
-            r#"[2,"a","Authorize",{{"idToken":{{"idToken":"","type":"NoAuthorization"}},"iso15118CertificateHashData":[{{"hashAlgorithm":"SHA256","issuerNameHash":"{hash}","issuerKeyHash":"{hash}","serialNumber":"{serial}","responderURL":"https://ocsp.example.org"}}]}}]"#
-        )
-    };
-    for serial in ["3f00a1b2c3d4e5f6", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "f1e2d3c4b5a69788796a5b4c3d2e1f00a1b2c3d"] {
-        let seen = Lock::with(Version::V201, with_purpose("plug-and-charge"), Arc::new(keyring(&[0], 0))).station_sends(&ask(serial));
-        assert!(seen.contains(serial), "{seen}");
-        assert!(!Lock::new(Version::V201).pass(Side::Station, ask(serial).as_bytes()).0[0].1.contains(serial));
-    }
-}

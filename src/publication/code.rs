@@ -7,7 +7,7 @@ use crate::stats::Digest;
 use std::sync::OnceLock;
 
 /// The sources, in the order of their paths as bytes: who is one person, what each adds, and all that becomes of it until it is published.
-const SOURCES: [&[u8]; 20] = [
+const SOURCES: [&[u8]; 21] = [
     include_bytes!("gathering.rs"),
     include_bytes!("people.rs"),
     include_bytes!("../stats.rs"),
@@ -18,6 +18,7 @@ const SOURCES: [&[u8]; 20] = [
     include_bytes!("../stats/exact.rs"),
     include_bytes!("../stats/exact/hierarchy.rs"),
     include_bytes!("../stats/exact/intervals.rs"),
+    include_bytes!("../stats/exact/unions.rs"),
     include_bytes!("../stats/exact/withholding.rs"),
     include_bytes!("../stats/figures.rs"),
     include_bytes!("../stats/geography.rs"),

@@ -2,7 +2,7 @@
 
 use super::Rewriter;
 use crate::ocpp::json::{Cursor, Unreadable, write_string};
-use crate::policy::{Purpose, Text};
+use crate::policy::Text;
 use crate::treat::Verdict::{self, Kept, Withheld};
 use crate::treat::{Tally, certificate, is_harmless_reference, text};
 use std::ops::Range;
@@ -56,12 +56,7 @@ impl Rewriter<'_, '_> {
             Text::Exi => keep(text::is_exi(content)),
             // The central system may have set it (a certificate, a signed schedule): see `was_asked`.
             Text::Hash if text::is_digest(content) || is_harmless_reference(content) => self.keep_given(span),
-            // The serial number of a contract's certificate, where the certificate passes too: of twenty bytes at most (RFC 5280 §4.1.2.2), often of fewer.
-            Text::Hash if is_serial(content) && self.context.rules.purposes[self.context.to as usize].has(Purpose::PlugAndCharge) => {
-                self.keep_given(span)
-            }
-            Text::Hash => self.reference(span, content, false),
-            Text::Ref => self.reference(span, content, false),
+            Text::Hash | Text::Ref => self.reference(span, content, false),
             Text::Transaction => self.reference(span, content, true),
             Text::Token { max } => self.token(span, content, *max),
             Text::Name { .. } | Text::Component | Text::Variable | Text::Key if self.was_asked(&span, content) => Kept,
@@ -157,9 +152,4 @@ impl Rewriter<'_, '_> {
 /// Whether no part of a name could be an identifier.
 pub(super) fn is_plain_name(content: &str) -> bool {
     !text::is_identifier_like(content) || text::is_random_uuid(content)
-}
-
-/// Up to forty hexadecimal digits.
-fn is_serial(text: &str) -> bool {
-    text.len() <= 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
