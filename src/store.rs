@@ -283,10 +283,11 @@ impl Store {
         engine.cdr_page(owner, window, offset, most)
     }
 
-    /// The newest `last_updated` of an owner's CDRs, in whatever state; `None` if it has none.
-    pub fn cdr_newest(&self, owner: &str) -> Result<Option<Timestamp>, StoreError> {
+    /// The newest `last_updated` of an owner's CDRs, in whatever state, that is not more than a day after `about`: what a clock wrote that stood far
+    /// ahead must not make all that follows as new as that. `None` if there is none.
+    pub fn cdr_newest(&self, owner: &str, about: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let Engine::Embedded(engine) = &self.engine;
-        engine.cdr_newest(owner)
+        engine.cdr_newest(owner, about)
     }
 
     /// How many CDRs an owner may see.

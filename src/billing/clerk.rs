@@ -3,7 +3,7 @@
 //! all, and each session has one CDR.
 
 use super::corrections::Settled;
-use super::desk::Desk;
+use super::desk::{Desk, is_untold};
 use super::{Ids, Trouble};
 use crate::charging::{Assembler, Change, ChargingSession, Entry, Past, Patience, StrayReason};
 use crate::clock::Timestamp;
@@ -131,7 +131,7 @@ impl Clerk {
             let rows = store.cdrs_of_session(&session.id)?;
             let settled = self.desk.settle(session, &rows, &self.custody, &mut ids, now)?;
             if let Some(gate) = &self.gate {
-                let counts = !matches!(settled, Settled::TooLittle);
+                let counts = !matches!(settled, Settled::TooLittle) && !is_untold(session);
                 match gate.pass(session, self.desk.site(session), counts, *first, &self.custody, now) {
                     Ok(ops) => turn.ops.extend(ops),
                     Err(VaultError::Store(error)) => return Err(error.into()),

@@ -250,7 +250,10 @@ impl Desk {
         if cdr.credit_of.is_some() && recipient.version == Ocpi::V211 {
             return Ok(None);
         }
-        let updated = custody.store().cdr_newest(&owner)?.map_or(cdr.last_updated, |newest| newest.max(cdr.last_updated));
+        let mut updated = cdr.last_updated;
+        while let Some(newest) = custody.store().cdr_newest(&owner, updated)?.filter(|newest| *newest > updated) {
+            updated = newest;
+        }
         cdr.last_updated = updated;
         let body = cdr.write(token, recipient.version, &|text| vault.alias(&recipient.party, text));
         let code = token.uid.clone();
@@ -261,7 +264,7 @@ impl Desk {
 
 /// Whether nobody knows what somebody's session took: no register was told, or one that fell and nothing else. It is listed and not taken for
 /// nothing. Who was refused at once took nothing, and where nobody was named there is nobody to bill.
-fn is_untold(session: &ChargingSession) -> bool {
+pub(super) fn is_untold(session: &ChargingSession) -> bool {
     let says = |remark| session.remarks.contains(&remark);
     let lasted = session.ended.map_or(0, |ended| ended.0.saturating_sub(session.started.0));
     let untold =

@@ -2,7 +2,7 @@
 //! the past, by keys; scanning is for open sessions, which are all in memory, so batches and restarts change nothing.
 
 use super::facts::{self, Said};
-use super::state::{Held, Known, Row, RowOf, State, after};
+use super::state::{Held, Known, MAX_LOST, Row, RowOf, State, after};
 use super::{ChargingSession, Entry, Remark};
 use crate::clock::Timestamp;
 use crate::ocpp::Version;
@@ -328,8 +328,14 @@ impl Turn<'_> {
             let other = &mut self.station.sessions[i];
             if let Some(place) = other.keys.iter().position(|k| *k == key) {
                 other.keys.remove(place);
-                // Without a number of its own it is as one whose answer nobody saw.
-                other.numbered &= other.keys.iter().any(|key| key.starts_with("t:"));
+                if key.starts_with("t:") && other.closed.is_none() {
+                    // Without a number of its own it is as one whose answer nobody saw.
+                    other.numbered = other.keys.iter().any(|key| key.starts_with("t:"));
+                    if other.lost.len() >= MAX_LOST {
+                        other.lost.remove(0);
+                    }
+                    other.lost.push(key.clone());
+                }
                 self.touch(i);
             }
         }

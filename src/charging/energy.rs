@@ -27,7 +27,7 @@ const ZERO_SLOP: i64 = 1_000;
 /// And by how many times what is taken from it may be quicker than what is taken afterwards.
 const ZERO_PACE: i64 = 10;
 /// What a register may fall without having fallen, in Wh: half of the last digit of one that shows tenths of a kWh.
-const ROUNDING: i64 = 50;
+pub(super) const ROUNDING: i64 = 50;
 /// How far outside the session the time of something of it may lie, in milliseconds.
 pub(super) const SLOP: i64 = 60_000;
 

@@ -92,7 +92,7 @@ impl Turn<'_> {
         let card = said.token.as_ref().map_or(String::new(), |token| part(&token.code));
         let meter = said.meter.map(|wh| wh.normalize().to_string()).unwrap_or_default();
         let print = format!("e:{}:{}:{meter}:{card}", said.number, said.when.at.0);
-        let named = if is_number(said.number) { self.find(&format!("t:{}", said.number)) } else { None };
+        let named = self.numbered(said.number);
         if let Some(at) = named {
             // The same words again are of the session that they ended, whoever has the number by now; unless that was only presumed.
             if let Some(before) = self.find(&print).filter(|before| *before != at) {
@@ -111,10 +111,11 @@ impl Turn<'_> {
             }
             let taken = known.end.is_some() && !presumed;
             let beyond = known.until.is_some_and(|until| said.when.at > until) || said.when.at.0.saturating_sub(start.0) > MAX_STAY;
-            // Numbers are used again: it may be that of a session whose answer nobody saw, or whose number was given to this one while it ran.
-            if (taken || beyond || known.contradicts(&said))
-                && let Some(other) = self.only_one(|state| !state.numbered && state.known.could_end(&said))
-            {
+            let contradicts = known.contradicts(&said);
+            let key = format!("t:{}", said.number);
+            // Numbers are used again: it may be that of a session whose answer nobody saw, or that had the number until this one was given it.
+            let may_be = |state: &State| if taken || beyond { !state.numbered } else { contradicts && state.lost.contains(&key) };
+            if let Some(other) = self.only_one(|state| may_be(state) && state.known.could_end(&said)) {
                 self.end(entry, other, print, said, true);
                 return Placed::Yes;
             }
@@ -130,7 +131,8 @@ impl Turn<'_> {
         if self.find(&print).is_some() {
             return Placed::Yes;
         }
-        let unknown = is_number(said.number);
+        // One below zero that nobody was given is the station's own, until it knows better.
+        let unknown = said.number > 0;
         match self.only_one(|state| !(unknown && state.numbered) && state.known.could_end(&said)) {
             Some(at) => {
                 self.end(entry, at, print, said, true);
@@ -146,15 +148,19 @@ impl Turn<'_> {
         let (Some(first), true) = (said.samples.iter().map(|(_, sample)| sample.at).min(), said.connector > 0) else {
             return Placed::Yes;
         };
-        let at = if let Some(number) = said.number.filter(|number| is_number(*number)) {
-            let found = self.find(&format!("t:{number}")).filter(|at| {
+        let number = said.number.unwrap_or_default();
+        let named = self.numbered(number);
+        let at = if number > 0 || named.is_some() {
+            let found = named.filter(|at| {
                 let end = self.station.sessions[*at].known.end.as_ref();
                 end.is_none_or(|end| end.when.odd || end.presumed.is_some() || first.0 <= end.when.at.0.saturating_add(SLOP))
             });
             let Some(at) = found else { return Placed::NotYet };
-            // One that was given again while its session ran is of two connectors.
+            // One that was given again while its session ran is of two: the connector tells them apart.
             let elsewhere = self.station.sessions[at].known.connector != said.connector;
-            if elsewhere { self.spanning(said.connector, first).unwrap_or(at) } else { at }
+            let key = format!("t:{number}");
+            let other = self.spanning(said.connector, first).filter(|other| elsewhere && self.station.sessions[*other].lost.contains(&key));
+            other.unwrap_or(at)
         } else {
             let Some(at) = self.spanning(said.connector, first) else { return Placed::Stray(StrayReason::OutsideSession) };
             at
@@ -167,6 +173,11 @@ impl Turn<'_> {
         }
         self.learn(entry, at, |known| known.add_samples(&said.samples));
         Placed::Yes
+    }
+
+    /// The session that has a number.
+    fn numbered(&mut self, number: i64) -> Option<usize> {
+        if is_number(number) { self.find(&format!("t:{number}")) } else { None }
     }
 
     /// The session that was open at a connector at a moment; of several the one that began last.

@@ -1,6 +1,6 @@
 //! What is known of one session: its row. A bill is computed from it alone, so it does not matter in which order things became known.
 
-use super::energy::{MAX_READINGS, Meter, Quantity, SLOP, Sample, Window, gist};
+use super::energy::{MAX_READINGS, Meter, Quantity, ROUNDING, SLOP, Sample, Window, gist};
 use super::facts::{Event, EventKind, Moment, Start, Stop};
 use super::{ChargingSession, Ending, Patience, Reading, Remark, Span, Token};
 use crate::clock::Timestamp;
@@ -16,6 +16,8 @@ use std::time::Duration;
 pub const MAX_KEYS: usize = 32;
 /// Changes between charging and idle kept of a session. Beyond it neighbours are merged.
 pub const MAX_PHASES: usize = 512;
+/// Numbers kept of a session that others were given: a central system is reset once in its life, if at all.
+pub(super) const MAX_LOST: usize = 4;
 /// Stretches of message numbers kept of a session: gaps in them. With more it is never whole, and waits for its messages in vain.
 pub const MAX_STRETCHES: usize = 64;
 /// Tokens kept of a session: the first, and others to know that there were.
@@ -69,6 +71,9 @@ pub(super) struct State {
     pub(super) known: Known,
     /// Of 1.6: the central system's number for it is known.
     pub(super) numbered: bool,
+    /// Keys of numbers that another session was given while this one ran: some of what names them is this one's.
+    #[serde(default)]
+    pub(super) lost: Vec<String>,
     /// When it was seen that another followed at its connector.
     pub(super) followed: Option<Timestamp>,
     pub(super) closed: Option<Timestamp>,
@@ -109,7 +114,7 @@ pub(super) struct Known {
 pub(super) struct End {
     pub(super) when: Moment,
     /// The message number (2.x).
-    seq: i64,
+    pub(super) seq: i64,
     /// Who stopped it (1.6).
     token: Option<Token>,
     /// The stop was taken for this session's because it fits no other.
@@ -134,6 +139,7 @@ impl State {
             heard: seen,
             known: Known { seen, ..Known::default() },
             numbered: false,
+            lost: Vec::new(),
             followed: None,
             closed: None,
             billed: None,
@@ -272,15 +278,16 @@ impl Known {
     pub(super) fn could_end(&self, said: &Stop) -> bool {
         let (false, None, Some(start)) = (self.events, &self.end, &self.start) else { return false };
         let last = self.meter.last();
+        let higher = last.zip(said.meter).is_none_or(|(last, meter)| last.wh <= meter);
         let in_time = start.at <= said.when.at
             && self.until.is_none_or(|until| said.when.at <= until)
             && last.is_none_or(|last| last.odd || said.when.odd || last.at <= said.when.at);
-        in_time && !self.contradicts(said)
+        in_time && higher && !self.contradicts(said)
     }
 
     /// Whether register or card of a stop are another session's.
     pub(super) fn contradicts(&self, said: &Stop) -> bool {
-        let lower = self.meter.last().zip(said.meter).is_some_and(|(last, meter)| meter < last.wh);
+        let lower = self.meter.last().zip(said.meter).is_some_and(|(last, meter)| meter + Decimal::from(ROUNDING) < last.wh);
         let foreign = self.payer().zip(said.token.as_ref()).is_some_and(|(payer, token)| same_token(payer, token) == Some(false));
         lower || foreign
     }

@@ -16,11 +16,15 @@ impl Turn<'_> {
         let mut earlier = false;
         let at = again.or_else(|| self.find(&key)).filter(|at| {
             let known = &self.station.sessions[*at].known;
-            // Numbers that it had already, after its end: the beginning of another is still on its way.
+            // Numbers that it had already, after its end: the beginning of another is still on its way. But some write the time of sending into what
+            // they send again, and then its end says that it ends.
             let again_later = !event.when.odd
                 && event.kind != EventKind::Started
                 && event.seq.is_some_and(|seq| known.has_number(seq))
-                && known.end.as_ref().is_some_and(|end| !end.when.odd && end.when.at < event.when.at);
+                && known.end.as_ref().is_some_and(|end| {
+                    let again = event.kind == EventKind::Ended && event.seq == Some(end.seq);
+                    !again && !end.when.odd && end.when.at < event.when.at
+                });
             if again_later {
                 return false;
             }

@@ -7,7 +7,10 @@ use crate::identity::{Codes, Epoch};
 use crate::keys::{EpochKey, KeyError, LIVE_EPOCHS};
 use crate::pseudonym::Alphabet;
 use crate::seal::{Entropy, Kek};
-use crate::store::{CdrState, EpochRow, Op, PAGE, StoreError};
+use crate::store::{CdrRow, CdrState, EpochRow, Op, PAGE, StoreError};
+
+/// Why CDRs are held that nothing but `discard` helps.
+const FOR_NOBODY: [&str; 3] = ["unknown_energy", "no_token", "erased"];
 
 /// Why an epoch was not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +146,8 @@ impl Custody {
         let mut after = 0;
         loop {
             let page = self.store.cdrs_in(CdrState::Quarantined, None, after, PAGE)?;
-            found += page.iter().filter(|row| names(&row.draft)).count() as u64;
+            let waits = |row: &&CdrRow| !row.why.as_deref().is_some_and(|why| FOR_NOBODY.contains(&why)) && names(&row.draft);
+            found += page.iter().filter(waits).count() as u64;
             let Some(last) = page.last() else { return Ok(found) };
             after = last.seq;
         }

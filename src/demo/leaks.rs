@@ -135,8 +135,19 @@ impl Search {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 self.files(finder, place, &entry.path())?;
-            } else if entry.metadata()?.len() <= LONGEST_FILE {
-                let mut content = std::fs::read(entry.path())?;
+                continue;
+            }
+            // The database's log goes when its last connection does.
+            let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+            let length = match entry.metadata() {
+                Err(e) if gone(&e) => continue,
+                found => found?.len(),
+            };
+            if length <= LONGEST_FILE {
+                let mut content = match std::fs::read(entry.path()) {
+                    Err(e) if gone(&e) => continue,
+                    read => read?,
+                };
                 content.extend_from_slice(entry.file_name().as_encoded_bytes());
                 self.look(finder, place, &content);
             } else {

@@ -128,6 +128,8 @@ impl Talk {
             "StartTransaction" => {
                 if let Some(transaction) = text("transactionId").and_then(whole_number) {
                     step.facts.push(fact("StartTransactionResponse", "transactionId", &transaction));
+                    // As the station's own messages look it up.
+                    let transaction = self.coded_id(turn.codes, &transaction).unwrap_or(transaction);
                     if let Some(epoch) = more.and_then(|more| more.begins) {
                         // A number that was used before is of another transaction, unless that has not ended: then this is a retry's answer.
                         if self.ended.contains(&transaction) {

@@ -287,7 +287,7 @@ impl Talk {
 
     /// A station chooses its message ids; one that could hold a card number goes up as a one-way code. The table of pending calls
     /// finds the way back, and a retry under the same id has the same code.
-    fn coded_id(&self, codes: &dyn Codes, id: &str) -> Option<String> {
+    pub(super) fn coded_id(&self, codes: &dyn Codes, id: &str) -> Option<String> {
         // Most are counters: too short for a card number, and no pattern of one is a number of so few digits.
         let counts = id.len() < SHORTEST_CARD && id.bytes().all(|b| b.is_ascii_digit());
         if counts || treat::is_harmless_reference(id) && !self.memory.watch.knows(id) {

@@ -144,7 +144,8 @@ impl<'a> OwnId<'a> {
 
 /// A whole number as it is usually written: some write it in quotes or with a fraction.
 pub(super) fn whole_number(text: &str) -> Option<String> {
-    let number: Decimal = unquoted(text).trim().parse().ok()?;
+    let text = unquoted(text).trim();
+    let number = text.parse().or_else(|_| Decimal::from_scientific(text)).ok()?;
     number.is_integer().then(|| number.normalize().to_string())
 }
 

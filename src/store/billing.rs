@@ -355,16 +355,21 @@ pub(super) fn cdr_page(conn: &Connection, owner: &str, window: Window, offset: u
     many(conn, &sql, &[&owner, &window.from.0, &window.to.0, &most, &offset], cdr_row)
 }
 
+/// In milliseconds.
+const DAY: i64 = 86_400_000;
+
 /// Refuses a CDR that would be new to its owner and older than what the owner may have seen.
 fn in_order(conn: &Connection, id: &str, owner: &str, updated: Timestamp) -> Result<(), StoreError> {
     // Done again, it changes nothing, whatever has come since.
     let there = one(conn, "SELECT 1 FROM cdr WHERE id = ? AND owner = ?", &[&id, &owner], |_| Ok(()))?;
-    let late = there.is_none() && cdr_newest(conn, owner)?.is_some_and(|newest| updated < newest);
+    let late = there.is_none() && cdr_newest(conn, owner, updated)?.is_some_and(|newest| updated < newest);
     if late { Err(StoreError::Conflict) } else { Ok(()) }
 }
 
-pub(super) fn cdr_newest(conn: &Connection, owner: &str) -> Result<Option<Timestamp>, StoreError> {
-    let newest = one(conn, "SELECT max(updated) FROM cdr WHERE owner = ?", &[&owner], |row| row.get::<_, Option<i64>>(0))?;
+pub(super) fn cdr_newest(conn: &Connection, owner: &str, about: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let until = about.0.saturating_add(DAY);
+    let sql = "SELECT max(updated) FROM cdr WHERE owner = ? AND updated <= ?";
+    let newest = one(conn, sql, &[&owner, &until], |row| row.get::<_, Option<i64>>(0))?;
     Ok(newest.flatten().map(Timestamp))
 }
 

@@ -131,8 +131,8 @@ impl Embedded {
         billing::cdr_page(&self.reader(), owner, window, offset, most)
     }
 
-    pub(super) fn cdr_newest(&self, owner: &str) -> Result<Option<Timestamp>, StoreError> {
-        billing::cdr_newest(&self.reader(), owner)
+    pub(super) fn cdr_newest(&self, owner: &str, about: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        billing::cdr_newest(&self.reader(), owner, about)
     }
 
     pub(super) fn cdr_count(&self, owner: &str, window: Window) -> Result<u64, StoreError> {

@@ -106,8 +106,8 @@ impl Watch {
     }
 
     /// How the identifier behind a code was last spelt on this connection, and whether it was the station that spelt it so.
-    pub(crate) fn spelling(&self, code: &Pseudonym) -> Option<(&Sensitive<String>, bool)> {
-        self.watched.iter().find(|w| w.code == *code).map(|w| (&w.identifier.original, w.coded.iter().any(Option::is_some)))
+    pub(crate) fn spelling(&self, code: &Pseudonym) -> Option<(&Identifier, bool)> {
+        self.watched.iter().find(|w| w.code == *code).map(|w| (&w.identifier, w.coded.iter().any(Option::is_some)))
     }
 
     /// Whether `text` holds a watched identifier.

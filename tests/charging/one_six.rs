@@ -328,6 +328,59 @@ fn a_number_that_is_given_again_while_its_session_runs_is_of_both() {
     }
 }
 
+/// A register that is rounded for the stop is no other session's, and one that was never given a number takes no stop that names one.
+#[test]
+fn a_stop_is_not_given_to_a_start_that_was_refused_for_a_rounded_register() {
+    for tag in [None, Some("X")] {
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "X", 1000, 0);
+        answer(&mut books, "1", 5, 0);
+        start(&mut books, "2", 2, "X", 900, 5);
+        answer(&mut books, "2", 0, 5);
+        reading(&mut books, 1, Some(5), "60000.4", 19);
+        stop(&mut books, "3", 5, tag, 60_000, 20, 20);
+        assert_eq!((books.only().connector, books.only().started, books.only().ended), (1, t(0), Some(t(20))));
+        // Nor one that says too little.
+        let mut books = Books::new();
+        start(&mut books, "1", 1, "X", 1000, 0);
+        answer(&mut books, "1", 5, 0);
+        start(&mut books, "2", 2, "X", 10, 5);
+        answer(&mut books, "2", 0, 5);
+        reading(&mut books, 1, Some(5), "60000", 19);
+        stop(&mut books, "3", 5, tag, 100, 20, 20);
+        assert_eq!((books.only().connector, books.only().ended), (1, Some(t(20))));
+    }
+}
+
+/// Some write the first connector into all readings: the number decides.
+#[test]
+fn readings_of_another_connector_are_of_the_session_whose_number_they_name() {
+    let mut books = Books::new();
+    start(&mut books, "1", 1, "A", 1000, 0);
+    answer(&mut books, "1", 1, 0);
+    start(&mut books, "2", 2, "B", 500_000, 0);
+    answer(&mut books, "2", 2, 0);
+    reading(&mut books, 1, Some(1), "2000", 10);
+    reading(&mut books, 1, Some(2), "503000", 11);
+    stop(&mut books, "3", 1, None, 3000, 20, 20);
+    stop(&mut books, "4", 2, None, 507_000, 20, 20);
+    is(books.all()[0], 0, 20, 2000, &[]);
+    is(books.all()[1], 0, 20, 7000, &[]);
+    assert_eq!(books.all()[1].readings.len(), 3);
+}
+
+/// A station that numbers its transactions below zero until it knows better.
+#[test]
+fn a_number_below_zero_that_nobody_was_given_is_the_stations_own() {
+    let mut books = Books::new();
+    start(&mut books, "1", 1, "A", 1000, 0);
+    answer(&mut books, "1", 17, 0);
+    reading(&mut books, 1, Some(-2), "2000", 10);
+    stop(&mut books, "3", -2, Some("A"), 3000, 20, 20);
+    is(books.only(), 0, 20, 2000, &[]);
+    assert_eq!(books.only().readings.len(), 3);
+}
+
 #[test]
 fn an_old_session_that_is_looked_at_again_takes_no_number_back() {
     let mut books = Books::new();

@@ -286,3 +286,14 @@ fn a_transaction_id_that_is_used_again_is_another_session_though_its_beginning_c
         assert_eq!(books.times_billed(), [1, 1], "{order:?}");
     }
 }
+
+/// Some write the time of sending into what they send again: an end that is told again ends nothing else.
+#[test]
+fn an_end_that_is_told_again_with_another_time_is_no_second_session() {
+    let mut books = Books::new();
+    send(&mut books, 0, "1", &event("Started", 0, 0).token("Z1A").wh(1000).evse());
+    send(&mut books, 9, "1", &event("Ended", 1, 9).token("Z1A").wh(2000));
+    send(&mut books, 30, "1", &event("Ended", 1, 30).token("Z1A").wh(2000));
+    books.wait(t(200));
+    assert_eq!((books.all().len(), energy(books.all()[0])), (1, 1000.into()));
+}

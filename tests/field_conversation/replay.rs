@@ -86,11 +86,21 @@ fn field_09_a_transaction_keeps_its_code_through_reconnects_and_a_rotation() {
 /// Central systems that write the number in quotes, or stations that do, mean the same transaction.
 #[test]
 fn field_10_a_number_in_quotes_is_the_same_transaction() {
-    for (answered, stopped) in [("\"5\"", "5"), ("5", "\"5\""), ("5.0", "5"), ("\"5\"", "5.0")] {
+    let pairs = [
+        ("\"5\"", "5"),
+        ("5", "\"5\""),
+        ("5.0", "5"),
+        ("\"5\"", "5.0"),
+        ("5e3", "5000"),
+        ("123456789", "123456789"),
+        ("-12345678", "\"-12345678\""),
+    ];
+    for (answered, stopped) in pairs {
         let mut lock = Lock::with(Version::V16, strict(), Arc::new(keyring(&[0], 0)));
         let began = tag(&lock.station_sends(&start("1", "2026-11-24T10:00:00Z")));
         lock.csms_sends(&format!(r#"[3,"1",{{"transactionId":{answered},"idTagInfo":{{"status":"Accepted"}}}}]"#));
-        assert_eq!(lock.facts.last().unwrap().payload, r#"{"transactionId":5}"#);
+        let number: f64 = answered.trim_matches('"').parse().unwrap();
+        assert_eq!(lock.facts.last().unwrap().payload, format!(r#"{{"transactionId":{number}}}"#));
         rotate(&lock.keys, &[0, 1], 1);
         reconnect(&mut lock);
         let seen = lock

@@ -109,6 +109,16 @@ impl Hierarchy {
         Self { table, nodes, relations, relations_of, above, rules, people: 0 }
     }
 
+    /// Whether a number is the total of all classes of an area that is part of another.
+    pub(super) fn is_of_all_classes_within(&self, node: usize) -> bool {
+        self.nodes[node].class.is_none() && self.nodes[node].area.parent().is_some()
+    }
+
+    /// Whether a number, if it is withheld, is so only because it would be a second way to others: whoever can tell it learns nothing of it.
+    pub(super) fn is_spare(&self, node: usize) -> bool {
+        self.is_of_all_classes_within(node) && !self.is_unsafe(&self.nodes[node])
+    }
+
     /// How many totals there are.
     pub(super) fn totals(&self) -> usize {
         self.nodes.len() - self.above.len()

@@ -2,20 +2,32 @@
 //! interval of each is. So they must be as safe together as a number that is published: one person alone in two neighbourhoods must not be found
 //! in their sum, nor one fleet in the one beside another in the other.
 //!
-//! Where parts are totals that are withheld too, whatever is published under these can be taken off as well. What is left of a total at the end is
-//! its withheld cells that only withheld totals lead to. If these are safe, so are they with any published numbers added, for the p% rule holds of two
-//! safe numbers together: neither what all others did nor the largest's part is more than the sum of both.
+//! Numbers are added up in two ways, by area and by class, and what is left of one total could be taken off what is left of another that crosses it.
+//! So there is one way only: the total of all classes of an area is published only if those of its classes all are, but for the root's. Then what is
+//! left of the published totals are blocks of withheld cells that never cross, and whatever sum of withheld cells follows is one of whole blocks. Blocks
+//! that are safe are so together, and with any published numbers, for the p% rule holds of two safe numbers together: all others did no less than in both, and
+//! the largest no more.
 
 use super::super::table::Measure;
 use super::hierarchy::{Hierarchy, Relation};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Hierarchy {
+    /// Withholds the totals of all classes of areas below the root of which a class is withheld. One with nobody in it is nothing, and known to be.
+    pub(super) fn leave_no_second_way(&self, withheld: &mut BTreeSet<usize>) {
+        let crosses = |relation: &&Relation| {
+            self.is_of_all_classes_within(relation.total)
+                && relation.parts.iter().any(|part| withheld.contains(part) && self.nodes[*part].contributors > 0)
+        };
+        let more: Vec<usize> = self.relations.iter().filter(crosses).map(|relation| relation.total).collect();
+        withheld.extend(more);
+    }
+
     /// What else must be withheld, so that what is withheld together tells of nobody. Nothing is, of what no longer has anything open beside it.
     pub(super) fn beside_unsafe_unions(&self, withheld: &BTreeSet<usize>) -> BTreeSet<usize> {
         let of_total: BTreeMap<usize, &Relation> = self.relations.iter().map(|relation| (relation.total, relation)).collect();
         let mut more = BTreeSet::new();
-        for relation in &self.relations {
+        for relation in self.relations.iter().filter(|relation| !withheld.contains(&relation.total)) {
             let (mut cells, mut relations, mut next) = (Vec::new(), Vec::new(), vec![relation]);
             while let Some(relation) = next.pop() {
                 relations.push(relation);

@@ -61,6 +61,7 @@ impl Hierarchy {
     /// Withholds more wherever a sum alone tells something withheld too closely, which a programme would find too, one after another, or tells of few.
     fn widen(&self, withheld: &mut BTreeSet<usize>) {
         loop {
+            self.leave_no_second_way(withheld);
             let narrow = self.relations.iter().filter(|relation| self.tells(relation, withheld));
             let mut more: BTreeSet<usize> = narrow.filter_map(|relation| self.smallest_open([relation].into_iter(), withheld)).collect();
             if more.is_empty() {
@@ -81,7 +82,9 @@ impl Hierarchy {
         (0..self.table.measures().len()).any(|measure| {
             let values = parts().map(|part| u128::from(self.value(*part, measure)));
             let sum: u128 = values.clone().sum();
-            let (room, of) = if total {
+            let (room, of) = if total && self.is_spare(relation.total) {
+                (0, 0)
+            } else if total {
                 (sum, u128::from(self.value(relation.total, measure)))
             } else {
                 let largest = values.max().unwrap_or(0);
@@ -177,7 +180,8 @@ impl Hierarchy {
         let nodes = self.nodes_of(of, withheld);
         let wanted = |way: usize| {
             let open = nodes.iter().filter(|node| !settled.0[measure * self.nodes.len() + **node][way]);
-            let value = open.map(|node| self.value(*node, measure)).max().filter(|value| *value > 0)?;
+            let value =
+                open.filter(|node| !self.is_spare(**node)).map(|node| self.value(*node, measure)).max().filter(|value| *value > 0)?;
             let reach = f64::from(self.rules.interval) / 100.0;
             Some(value as f64 * if way == 0 { 1.0 + reach } else { 1.0 - reach })
         };

@@ -2,6 +2,7 @@
 
 use super::Rewriter;
 use crate::identity::{Declared, Identifier, Sighting};
+use crate::keys::may_be_kept;
 use crate::ocpp::json::write_string;
 use crate::pseudonym::Pseudonym;
 use crate::secret::Sensitive;
@@ -92,13 +93,16 @@ impl Rewriter<'_, '_> {
             return self.put_code(span, identifier, Some(how));
         }
         let original = known.and_then(|code| {
-            let here = self.memory.watch.spelling(&code).map(|(spelling, own)| (spelling.clone(), own));
+            let here = self.memory.watch.spelling(&code);
             // A reference that looks like a card must not come down as one: the station would send it up again as the card (I5).
             let kinds = [Declared::Undeclared, Declared::Vehicle];
-            // What was erased is restored nowhere, also where it was seen last (R57).
-            let kept = self.context.vault.reveal(&code)?;
-            let kept = || Some((kept, false)).filter(|(kept, _)| self.stands_for(&code, kept.expose(), &kinds));
-            here.or_else(kept).map(|(original, own)| (code, original, own))
+            // What was erased is restored nowhere, also where it was seen last (R57). A PIN is kept nowhere else.
+            let kept = self.context.vault.reveal(&code);
+            match here {
+                Some((seen, own)) if kept.is_some() || !may_be_kept(seen.class) => Some((code, seen.original.clone(), own)),
+                Some(_) => None,
+                None => kept.filter(|kept| self.stands_for(&code, kept.expose(), &kinds)).map(|kept| (code, kept, false)),
+            }
         });
         let Some((code, original, own)) = original else {
             // One card that was erased must not keep a list from all others; but to take it off a list, a whole one has to be sent.
