@@ -659,6 +659,19 @@ fn an_erased_code_is_restored_on_no_connection() {
     assert_eq!(lock.answered_here(Side::Csms, &start), r#"[3,"r",{"status":"Rejected"}]"#);
 }
 
+/// A PIN is kept nowhere but on the connection on which it was entered, and is restored there.
+#[test]
+fn a_pin_is_restored_where_it_was_entered() {
+    let mut lock = Lock::new(Version::V201);
+    let token = |text: &str| format!(r#""idToken":{{"idToken":"{text}","type":"KeyCode"}}"#);
+    let seen = lock.station_sends(&format!(r#"[2,"a","Authorize",{{{}}}]"#, token("4711-08")));
+    let code = seen.split('"').nth(9).unwrap().to_owned();
+    lock.csms_sends(r#"[3,"a",{"idTokenInfo":{"status":"Accepted"}}]"#);
+    lock.vault.codes.clear();
+    let start = |text: &str| format!(r#"[2,"r","RequestStartTransaction",{{{},"remoteStartId":1}}]"#, token(text));
+    assert_eq!(lock.csms_sends(&start(&code)), start("4711-08"));
+}
+
 /// I5: the central system knows a transaction by its code. One that it names clear it has guessed, and whether the station knows it is not told.
 #[test]
 fn a_transaction_that_the_central_system_was_never_shown_is_not_asked_for() {

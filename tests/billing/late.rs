@@ -224,3 +224,17 @@ async fn nothing_of_an_owner_is_older_than_what_it_may_have_seen_also_if_the_clo
     assert_eq!(store.commit(vec![Op::CdrInsert(CdrRow { updated: back, ..rows[0].clone() })]).await, Ok(()));
     assert_eq!(of(ABC), rows);
 }
+
+/// A clock that stood far ahead once does not make all that follows as new as that: who pulls until now would get nothing any more.
+#[tokio::test]
+async fn what_a_clock_wrote_that_stood_far_ahead_is_not_followed() {
+    let world = World::new();
+    world.owns(ABC, "RFID", CARD, "c").await;
+    let mut pole = Pole::new(&world, "CS-1", Version::V16);
+    let ahead = Timestamp(LATER.0 + 2 * 86_400_000);
+    pole.charges(CARD, 0, 5000).await;
+    world.bill_at(ahead).await;
+    pole.charges(CARD, 60, 6000).await;
+    world.bill().await;
+    assert_eq!(world.cdrs().iter().map(|row| row.updated).collect::<Vec<_>>(), [ahead, LATER]);
+}
