@@ -105,7 +105,8 @@ cargo test --locked --test cdr
 # Both wait for sockets and clocks more than they count, so they go side by side: what the interop tests say is told when they are through.
 begin "interop tests, beside cargo test"
 mkdir -p "$target/under-test"
-cp "$target/debug/sluis" "$target/under-test/"
+# A run that failed may have left a gateway that still runs the old one.
+cp --remove-destination "$target/debug/sluis" "$target/under-test/"
 SLUIS=$(realpath "$target/under-test/sluis") "$venv/bin/pytest" tests/interop >"$target/interop.txt" 2>&1 &
 interop=$!
 
