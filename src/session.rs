@@ -57,7 +57,7 @@ impl Session {
             Ok(text) => self.on_text(from, text, now, vault),
             Err(_) => {
                 let pace = self.talk.pay(from, frame.len(), now);
-                let bad = BadFrame { kind: None, id: None, is_number: false, why: Unreadable::Syntax };
+                let bad = BadFrame { kind: None, id: None, why: Unreadable::Syntax };
                 Step { pace, ..self.talk.unreadable(from, &bad) }
             }
         }

@@ -35,8 +35,6 @@ pub struct BadFrame {
     pub kind: Option<u64>,
     /// The message id, if it could be read.
     pub id: Option<String>,
-    /// It was written as a number, which the standard does not know.
-    pub is_number: bool,
     /// What is wrong.
     pub why: Unreadable,
 }
@@ -46,7 +44,6 @@ pub struct BadFrame {
 struct Head<'a> {
     kind: Option<u64>,
     id: Option<Cow<'a, str>>,
-    is_number: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -60,10 +57,7 @@ impl<'a> Frame<'a> {
         }
         let mut head = Head::default();
         let mut cursor = Cursor::new(text);
-        Self::head(&mut cursor, &mut head).map_err(|why| {
-            let Head { kind, id, is_number } = head;
-            BadFrame { kind, id: id.map(Cow::into_owned), is_number, why }
-        })
+        Self::head(&mut cursor, &mut head).map_err(|why| BadFrame { kind: head.kind, id: head.id.map(Cow::into_owned), why })
     }
 
     /// The head of a CALL, CALLRESULT or SEND as nearly all are written, without white space and escapes; `None` leaves it to the careful way,
@@ -113,7 +107,7 @@ impl<'a> Frame<'a> {
         let start = cursor.at();
         let id = if is_number {
             let digits = cursor.number()?;
-            (head.id, head.is_number) = (Some(Cow::Borrowed(digits)), true);
+            head.id = Some(Cow::Borrowed(digits));
             if digits.len() > LONGEST_NUMBER || !digits.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(Unreadable::Syntax);
             }

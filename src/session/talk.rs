@@ -335,8 +335,8 @@ impl Talk {
                     },
                     (_, version) => no_frame(version),
                 };
-                let own = id.map_or(OwnId::quoted("-1"), |id| OwnId::read(id, bad.is_number));
-                Some((from, error_frame(own, code, "the message could not be read")))
+                // Also a number that is too long for one: in quotes, as the standard wants it.
+                Some((from, error_frame(OwnId::quoted(id.unwrap_or("-1")), code, "the message could not be read")))
             }
         };
         let seen = Seen { from, kind, action, outcome: Outcome::Refused, withheld: 0, replaced: 0 };

@@ -127,11 +127,6 @@ impl<'a> OwnId<'a> {
         Self { id: &frame.id, is_number: frame.is_number }
     }
 
-    /// As it was written.
-    pub(super) fn read(id: &'a str, is_number: bool) -> Self {
-        Self { id, is_number }
-    }
-
     /// In quotes, whatever it was.
     pub(super) fn quoted(id: &'a str) -> Self {
         Self { id, is_number: false }

@@ -136,12 +136,12 @@ fn field_07_ids_of_every_shape_find_their_way_back() {
     }
     let mut lock = Lock::new(Version::V201);
     assert_eq!(lock.station_sends(&format!("[2,\"{long}\",\"Heartbeat\",{{}}]")).len(), 37, "the longest goes up as a code");
-    // One more, and numbers that could be a card: refused under the id as it was written, so that the station is not left waiting.
+    // One more, and numbers that could be a card: refused, so that the station is not left waiting.
     let refused = lock.answered_here(Side::Station, &format!("[2,\"{long}x\",\"Heartbeat\",{{}}]"));
     assert!(refused.starts_with(r#"[4,"-1","FormatViolation""#), "{refused}");
     for number in ["12345678", "-1", "1.5", "1e3"] {
         let refused = lock.answered_here(Side::Station, &format!("[2,{number},\"Heartbeat\",{{}}]"));
-        assert_eq!(refused, format!(r#"[4,{number},"RpcFrameworkError","the message could not be read",{{}}]"#));
+        assert_eq!(refused, format!(r#"[4,"{number}","RpcFrameworkError","the message could not be read",{{}}]"#));
     }
 }
 
