@@ -37,8 +37,8 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| OpenError::Directory { dir: dir.to_owned(), why: e.kind() })
 }
 
-/// Why a directory can neither be written in nor made; `None` if it can. Leaves nothing behind. A full disk is no reason: what is there
-/// can be served from, and it may be emptied.
+/// Why a directory can neither be written in nor made; `None` if it can. Leaves nothing behind. A full disk and one that is
+/// read-only are no reasons: they are no mistakes of a configuration, and may be over at the next start.
 pub fn no_room(dir: &Path) -> Option<&'static str> {
     let ancestors = dir.ancestors().map(|at| if at.as_os_str().is_empty() { Path::new(".") } else { at });
     let looked = |at: &Path| match fs::metadata(at) {
@@ -59,7 +59,6 @@ pub fn no_room(dir: &Path) -> Option<&'static str> {
         ErrorKind::NotADirectory => Some("is no directory, and cannot be made: a file is in its way"),
         ErrorKind::NotFound => Some("cannot be made: its path leads nowhere"),
         ErrorKind::PermissionDenied => Some("cannot be made or written in: this user may not"),
-        ErrorKind::ReadOnlyFilesystem => Some("cannot be made or written in: the file system is read-only"),
         _ => None,
     }
 }
