@@ -35,6 +35,8 @@ impl Way {
             // More stations than one address has ports.
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::from(([127, 0, 0, from], 0)))?;
+            // Ends by a reset: the ports of thousands that end otherwise are taken for a minute, and the next proxy needs them for its own.
+            socket.set_zero_linger()?;
             socket.connect(self.to).await?
         } else {
             TcpStream::connect(self.to).await?
