@@ -145,9 +145,12 @@ pub(crate) struct Rate {
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 pub(crate) async fn saturate(way: &Way, stations: usize, time: Duration) -> Rate {
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut tasks = Vec::new();
+    let mut connected = Vec::new();
     for number in 0..stations {
-        let mut station = way.station(number).await.expect("a station connects");
+        connected.push(way.station(number).await.expect("a station connects"));
+    }
+    let mut tasks = Vec::new();
+    for mut station in connected {
         let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
         tasks.push(tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {

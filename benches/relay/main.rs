@@ -32,8 +32,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use traffic::Says;
 
-/// Stations that never wait.
-const LOAD: usize = 32;
+/// Stations that never wait: few, and enough that some are always ready while others wait for the disk.
+const LOADS: [usize; 2] = [32, 256];
 /// Stations at a fixed rate, and exchanges of each in a second: 2,000 together.
 const CALM: (usize, u32) = (40, 50);
 /// Connections that one process of the bench holds: machines often allow 20,000 descriptors, and the proxy needs two a station.
@@ -175,8 +175,9 @@ fn part(sorted: &[f64], part: f64) -> f64 {
 /// What was measured of one proxy, round by round.
 #[derive(Default)]
 struct Column {
-    rate: Vec<f64>,
-    cpu: Vec<f64>,
+    /// Of few and of many stations.
+    rate: [Vec<f64>; 2],
+    cpu: [Vec<f64>; 2],
     /// Of messages that no bill needs, and of those that one may: three parts each.
     latency: [[Vec<f64>; 3]; 2],
     setups: SetUps,
@@ -258,10 +259,12 @@ async fn run(words: &[String]) {
             for ((proxy, way), column) in all.iter().zip(&ways).zip(&mut columns) {
                 let cpu = || proxy.process.as_ref().map_or(f64::NAN, process::Process::cpu);
                 if does("cpu") {
-                    let before = cpu();
-                    let rate = load::saturate(way, LOAD, time).await;
-                    column.cpu.push((cpu() - before) / rate.count as f64);
-                    column.rate.push(rate.per_second);
+                    for (at, stations) in LOADS.into_iter().enumerate() {
+                        let before = cpu();
+                        let rate = load::saturate(way, stations, time).await;
+                        column.cpu[at].push((cpu() - before) / rate.count as f64);
+                        column.rate[at].push(rate.per_second);
+                    }
                 }
                 if does("latency") {
                     let latencies = load::paced(way, CALM.0, CALM.1, time).await;
@@ -313,8 +316,10 @@ fn table(all: &[Proxy], columns: &[Column]) -> String {
         }
         text.push('\n');
     };
-    row("CPU per exchange, µs (× nginx)", &|c| c.cpu.clone(), 2, true);
-    row("exchanges per second, 32 stations that never wait", &|c| c.rate.clone(), 0, false);
+    for (at, stations) in LOADS.into_iter().enumerate() {
+        row(&format!("CPU per exchange, {stations} stations that never wait, µs (× nginx)"), &move |c| c.cpu[at].clone(), 2, true);
+        row(&format!("exchanges per second, {stations} stations that never wait"), &move |c| c.rate[at].clone(), 0, false);
+    }
     for (of, what) in ["messages that no bill needs", "transaction messages"].into_iter().enumerate() {
         for (at, name) in ["p50", "p99", "p99.9"].into_iter().enumerate() {
             row(&format!("latency {name} of {what} at 2,000 exchanges per second, µs"), &move |c| c.latency[of][at].clone(), 0, false);
