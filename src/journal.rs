@@ -4,7 +4,7 @@
 use crate::clock::Timestamp;
 use crate::ocpp::Version;
 use crate::store::{JournalRow, Op, Pending, Store, StoreError};
-use crate::treat::Fact;
+use crate::treat::{Fact, time};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -106,16 +106,63 @@ impl Ticket {
 
 /// The same for a retry, different for anything else. Lengths are absorbed too, so that no two facts give one text. What the central system
 /// answers holds no time of its own: both sides may count anew after a restart, and then the same words are of another transaction.
+///
+/// It begins with the second that the fact tells (of an answer, that in which it came), and twelve bytes of SHA-256 follow: facts of one time are
+/// neighbours in the index, which otherwise had to be read and written somewhere else for each.
 fn fingerprint(station: &str, at: Timestamp, fact: &Fact) -> [u8; 16] {
+    let answer = fact.action.ends_with("Response");
     let mut hash = Sha256::new();
     for part in [station, fact.action, &fact.message_id, &fact.payload] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    if fact.action.ends_with("Response") {
+    if answer {
         hash.update(at.0.to_be_bytes());
     }
+    let second = if answer { at.seconds() } else { told(&fact.payload).unwrap_or(0) };
     let mut fingerprint = [0; 16];
-    fingerprint.copy_from_slice(&hash.finalize()[..16]);
+    fingerprint[..4].copy_from_slice(&u32::try_from(second).unwrap_or(0).to_be_bytes()); // until 2106; then all lie together
+    fingerprint[4..].copy_from_slice(&hash.finalize()[..12]);
     fingerprint
+}
+
+/// The first time in a payload, in seconds. Any will do, as long as a retry gives the same.
+fn told(payload: &str) -> Option<i64> {
+    let name = "\"timestamp\":\"";
+    let from = memchr::memmem::find(payload.as_bytes(), name.as_bytes())? + name.len();
+    time(payload[from..].split('"').next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(action: &'static str, payload: &str, at: i64) -> [u8; 16] {
+        fingerprint("CS-1", Timestamp(at), &Fact { action, message_id: "1".into(), payload: payload.into() })
+    }
+
+    #[test]
+    fn a_retry_has_the_same_fingerprint_and_facts_of_one_time_are_neighbours() {
+        let payload = r#"{"connectorId":1,"meterValue":[{"timestamp":"2026-11-24T10:00:00Z","sampledValue":[]}]}"#;
+        let first = print("MeterValues", payload, 1);
+        assert_eq!(first, print("MeterValues", payload, 999_999), "whenever it comes");
+        let other = print("MeterValues", &payload.replace(":1,", ":2,"), 1);
+        assert_ne!(first, other);
+        assert_eq!(first[..4], other[..4]);
+        let later = print("MeterValues", &payload.replace("10:00:00Z", "11:00:01+01:00"), 1);
+        assert!(later[..4] > first[..4], "in the order of their time, whatever the zone");
+    }
+
+    #[test]
+    fn facts_without_a_time_and_answers_have_fingerprints_too() {
+        for odd in ["{}", r#"{"timestamp":""#, r#"{"timestamp":"soon"}"#, r#"{"timestamp":"1066-10-14T09:00:00Z"}"#, r#"{"timestamp":"é"}"#]
+        {
+            let all = ["1", "2"].map(|n| print("StopTransaction", &odd.replacen('{', &format!("{{\"transactionId\":{n},"), 1), 5));
+            assert_ne!(all[0], all[1], "{odd}");
+            assert_eq!(all[0][..4], [0; 4], "{odd}");
+        }
+        let answer = |at| print("StartTransactionResponse", r#"{"transactionId":7}"#, at);
+        assert_eq!(answer(1_795_000_000_000), answer(1_795_000_000_000));
+        assert_ne!(answer(1_795_000_000_000), answer(1_795_000_000_001), "both sides may count anew");
+    }
 }

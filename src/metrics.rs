@@ -183,7 +183,7 @@ pub(crate) struct ConnectionGauge(Gauge);
 
 impl ConnectionGauge {
     pub(crate) fn new(_: &Metrics, version: Version) -> Self {
-        let gauge = gauge!("ocpp_connections_active", "version" => version.number());
+        let gauge = frames::connections(version);
         gauge.increment(1.0);
         Self(gauge)
     }

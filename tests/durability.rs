@@ -4,9 +4,9 @@
 
 use sluis::clock::Timestamp;
 use sluis::custody::{Custody, Opening, Role};
-use sluis::identity::{Codes, Declared, Identifier, Reveal, Sighting};
+use sluis::identity::{Codes, Declared, Epoch, Identifier, Reveal, Sighting};
 use sluis::ocpp::Version;
-use sluis::store::{DATABASE, DisclosureRow, Limits, Op, StoreError};
+use sluis::store::{DATABASE, DisclosureRow, Embedded, Limits, Op, Store, StoreError};
 use sluis::treat::Fact;
 use sluis::vault::VaultError;
 use std::collections::HashSet;
@@ -274,6 +274,50 @@ async fn a_full_queue_delays_and_loses_nothing() {
     drop(custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(99_999, 1)]));
     drop(custody);
     assert_eq!(open(dir.path()).vault.sizes().unwrap().journal, 20_001);
+}
+
+/// Those who wait on one runtime are woken together; what each is told is its own.
+#[test]
+fn many_that_wait_together_are_each_told_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::embedded(Embedded::open(dir.path(), Limits::default()).unwrap());
+    let refused = || vec![Op::EpochCurrent { from: None, to: Epoch(99), at: NOW }];
+    let fine = |n: i64| vec![Op::Pin { key: (n as u128).to_be_bytes(), epoch: Epoch(1), at: NOW }];
+    let ask = |n: i64| store.enqueue(if n % 3 == 0 { refused() } else { fine(n) }).unwrap();
+    let told = |n: i64, result| assert_eq!(result, if n % 3 == 0 { Err(StoreError::Conflict) } else { Ok(()) }, "{n}");
+    std::thread::scope(|threads| {
+        for thread in 0..3 {
+            threads.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    let waiting: Vec<_> = (0..500).map(|n| (n + 1000 * thread, ask(n + 1000 * thread))).collect();
+                    for (n, answer) in waiting {
+                        told(n, answer.await.unwrap());
+                    }
+                });
+            });
+        }
+        // Where there is no runtime, too.
+        let waiting: Vec<_> = (9000..9500).map(|n| (n, ask(n))).collect();
+        waiting.into_iter().for_each(|(n, answer)| told(n, answer.blocking_recv().unwrap()));
+    });
+}
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_before_it_grows_beyond_its_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let custody = open(dir.path());
+    let size = |name: &str| fs::metadata(dir.path().join(name)).unwrap().len();
+    for round in 0..16 {
+        let facts = (64 * round..64 * (round + 1)).map(|n| custody.journal.submit("CS-1", Version::V16, NOW, vec![fact(n, 64 << 10)]));
+        for ticket in facts.collect::<Vec<_>>() {
+            ticket.durable().await.unwrap();
+        }
+    }
+    // 64 MiB in all; from 16 MiB on the log is moved, and a group adds 4 MiB at most here.
+    let (log, file) = (size(&format!("{DATABASE}-wal")), size(DATABASE));
+    assert!(log < 24 << 20, "{log}");
+    assert!(file > 40 << 20, "{file}");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! What stations say: a charging session as it is on the street, over and over, in 1.6 and 2.0.1. Ids, transactions and cards have places
+//! What stations say: a charging session as it is on the street, over and over, in 1.6 and 2.0.1. Ids, transactions and times have places
 //! of fixed width that are written over in the finished frame, so that saying it costs nothing.
 
 use crate::wire;
+use sluis::clock::{Timestamp, now};
 
 /// Digits of a number that is written into a frame.
 const WIDTH: usize = 7;
@@ -9,12 +10,15 @@ const WIDTH: usize = 7;
 const ID: &str = "#######";
 /// Stands for the number of the transaction.
 const TRANSACTION: &str = "@@@@@@@";
+/// Stands for the time, as `2026-11-24T10:00:00Z`.
+const TIME: &str = "TTTTTTTTTTTTTTTTTTTT";
 
 /// One message of a station.
 struct Message {
     frame: Vec<u8>,
     ids: Vec<usize>,
     transactions: Vec<usize>,
+    times: Vec<usize>,
     /// Whether a bill may need it, so that its answer waits for the disk.
     billed: bool,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Script {
     at: usize,
     sent: u32,
     transaction: u32,
+    /// The second that was last told, and how it is written.
+    time: (i64, String),
 }
 
 impl Script {
@@ -56,12 +62,19 @@ impl Script {
         }
         let messages = texts.iter().map(|text| {
             let frame = wire::text(text, true);
-            let places = |mark: &str| frame.windows(WIDTH).enumerate().filter(|(_, w)| *w == mark.as_bytes()).map(|(at, _)| at).collect();
+            let places =
+                |mark: &str| frame.windows(mark.len()).enumerate().filter(|(_, w)| *w == mark.as_bytes()).map(|(at, _)| at).collect();
             let billed = BILLED.iter().any(|action| text.contains(action));
-            Message { ids: places(ID), transactions: places(TRANSACTION), frame, billed }
+            Message { ids: places(ID), transactions: places(TRANSACTION), times: places(TIME), frame, billed }
         });
         let messages = messages.collect();
-        Self { messages, at: 0, sent: 1_000_000, transaction: 1_000_000 + (number as u32 * 1000) % 8_000_000 }
+        Self {
+            messages,
+            at: 0,
+            sent: 1_000_000,
+            time: (0, Timestamp(0).rfc3339()),
+            transaction: 1_000_000 + (number as u32 * 1000) % 8_000_000,
+        }
     }
 
     fn speaks_two(number: usize, says: Says) -> bool {
@@ -90,6 +103,15 @@ impl Script {
                     rest /= 10;
                 }
             }
+        }
+        if !message.times.is_empty() {
+            let now = now();
+            if now.seconds() != self.time.0 {
+                self.time = (now.seconds(), now.rfc3339());
+            }
+        }
+        for place in &message.times {
+            message.frame[*place..*place + TIME.len()].copy_from_slice(self.time.1.as_bytes());
         }
         (&message.frame, message.billed)
     }
@@ -127,19 +149,19 @@ fn one_six(card: &str) -> Vec<String> {
     let meter = call(
         "MeterValues",
         &format!(
-            r#"{{"connectorId":1,"transactionId":{TRANSACTION},"meterValue":[{{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{}]}}]}}"#,
+            r#"{{"connectorId":1,"transactionId":{TRANSACTION},"meterValue":[{{"timestamp":"TTTTTTTTTTTTTTTTTTTT","sampledValue":[{}]}}]}}"#,
             samples(sampled)
         ),
     );
     let mut all = vec![
         call("BootNotification", r#"{"chargePointVendor":"Example","chargePointModel":"Two Sockets","firmwareVersion":"1.2.3"}"#),
-        call("StatusNotification", r#"{"connectorId":1,"errorCode":"NoError","status":"Preparing","timestamp":"2026-11-24T10:00:00Z"}"#),
+        call("StatusNotification", r#"{"connectorId":1,"errorCode":"NoError","status":"Preparing","timestamp":"TTTTTTTTTTTTTTTTTTTT"}"#),
         call("Authorize", &format!(r#"{{"idTag":"{card}"}}"#)),
         call(
             "StartTransaction",
-            &format!(r#"{{"connectorId":1,"idTag":"{card}","meterStart":1234000,"timestamp":"2026-11-24T10:00:05Z"}}"#),
+            &format!(r#"{{"connectorId":1,"idTag":"{card}","meterStart":1234000,"timestamp":"TTTTTTTTTTTTTTTTTTTT"}}"#),
         ),
-        call("StatusNotification", r#"{"connectorId":1,"errorCode":"NoError","status":"Charging","timestamp":"2026-11-24T10:00:06Z"}"#),
+        call("StatusNotification", r#"{"connectorId":1,"errorCode":"NoError","status":"Charging","timestamp":"TTTTTTTTTTTTTTTTTTTT"}"#),
     ];
     for _ in 0..5 {
         all.push(meter.clone());
@@ -149,12 +171,12 @@ fn one_six(card: &str) -> Vec<String> {
     all.push(call(
         "StopTransaction",
         &format!(
-            r#"{{"idTag":"{card}","meterStop":1250000,"timestamp":"2026-11-24T12:00:00Z","transactionId":{TRANSACTION},"reason":"Local"}}"#
+            r#"{{"idTag":"{card}","meterStop":1250000,"timestamp":"TTTTTTTTTTTTTTTTTTTT","transactionId":{TRANSACTION},"reason":"Local"}}"#
         ),
     ));
     all.push(call(
         "StatusNotification",
-        r#"{"connectorId":1,"errorCode":"NoError","status":"Available","timestamp":"2026-11-24T12:01:00Z"}"#,
+        r#"{"connectorId":1,"errorCode":"NoError","status":"Available","timestamp":"TTTTTTTTTTTTTTTTTTTT"}"#,
     ));
     all
 }
@@ -171,22 +193,22 @@ fn two(card: &str) -> Vec<String> {
         call(
             "TransactionEvent",
             &format!(
-                r#"{{"eventType":"{kind}","timestamp":"2026-11-24T10:15:00Z","triggerReason":"{reason}","seqNo":1,"transactionInfo":{{"transactionId":"tx-{TRANSACTION}"}},"evse":{{"id":1,"connectorId":1}}{more}}}"#
+                r#"{{"eventType":"{kind}","timestamp":"TTTTTTTTTTTTTTTTTTTT","triggerReason":"{reason}","seqNo":1,"transactionInfo":{{"transactionId":"tx-{TRANSACTION}"}},"evse":{{"id":1,"connectorId":1}}{more}}}"#
             ),
         )
     };
     let meter = |context: &str| {
         format!(
-            r#","meterValue":[{{"timestamp":"2026-11-24T10:15:00Z","sampledValue":[{}]}}]"#,
+            r#","meterValue":[{{"timestamp":"TTTTTTTTTTTTTTTTTTTT","sampledValue":[{}]}}]"#,
             samples(sampled).replace("Sample.Periodic", context)
         )
     };
     let mut all = vec![
         call("BootNotification", r#"{"reason":"PowerUp","chargingStation":{"vendorName":"Example","model":"Two Sockets"}}"#),
-        call("StatusNotification", r#"{"timestamp":"2026-11-24T10:00:00Z","connectorStatus":"Available","evseId":1,"connectorId":1}"#),
+        call("StatusNotification", r#"{"timestamp":"TTTTTTTTTTTTTTTTTTTT","connectorStatus":"Available","evseId":1,"connectorId":1}"#),
         call("Authorize", &format!("{{{token}}}")),
         event("Started", "Authorized", &format!(",{token}{}", meter("Transaction.Begin"))),
-        call("StatusNotification", r#"{"timestamp":"2026-11-24T10:00:06Z","connectorStatus":"Occupied","evseId":1,"connectorId":1}"#),
+        call("StatusNotification", r#"{"timestamp":"TTTTTTTTTTTTTTTTTTTT","connectorStatus":"Occupied","evseId":1,"connectorId":1}"#),
     ];
     for _ in 0..5 {
         all.push(event("Updated", "MeterValuePeriodic", &meter("Sample.Periodic")));
@@ -196,7 +218,7 @@ fn two(card: &str) -> Vec<String> {
     all.push(event("Ended", "EVDeparted", &format!(",{token}{}", meter("Transaction.End"))));
     all.push(call(
         "StatusNotification",
-        r#"{"timestamp":"2026-11-24T12:01:00Z","connectorStatus":"Available","evseId":1,"connectorId":1}"#,
+        r#"{"timestamp":"TTTTTTTTTTTTTTTTTTTT","connectorStatus":"Available","evseId":1,"connectorId":1}"#,
     ));
     all
 }
@@ -206,8 +228,8 @@ pub(crate) fn answer(head: &str, transaction: u32) -> Option<String> {
     let mut words = head.split('"');
     let (_, id, _, action) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let payload = match action {
-        "BootNotification" => r#"{"currentTime":"2026-11-24T10:00:00Z","interval":300,"status":"Accepted"}"#,
-        "Heartbeat" => r#"{"currentTime":"2026-11-24T10:00:00Z"}"#,
+        "BootNotification" => r#"{"currentTime":"TTTTTTTTTTTTTTTTTTTT","interval":300,"status":"Accepted"}"#,
+        "Heartbeat" => r#"{"currentTime":"TTTTTTTTTTTTTTTTTTTT"}"#,
         "Authorize" if head.contains("\"idToken\"") => r#"{"idTokenInfo":{"status":"Accepted"}}"#,
         "Authorize" | "StopTransaction" => r#"{"idTagInfo":{"status":"Accepted"}}"#,
         "StartTransaction" => {

@@ -155,10 +155,11 @@ pub fn parse(bytes: &[u8], rest: Vec<u8>, paths: Paths) -> Result<Request, Away>
 /// Answers a station: switching protocols, with the subprotocol by the name that it is to hear.
 pub async fn accept<S: AsyncWrite + Unpin>(socket: &mut S, key: &str, protocol: Option<&str>) -> std::io::Result<()> {
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-    let protocol = protocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
-    );
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+    let answer = match protocol {
+        None => [head, &accept, "\r\n\r\n"].concat(),
+        Some(name) => [head, &accept, "\r\nSec-WebSocket-Protocol: ", name, "\r\n\r\n"].concat(),
+    };
     socket.write_all(answer.as_bytes()).await?;
     socket.flush().await
 }

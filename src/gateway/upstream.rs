@@ -18,6 +18,7 @@ pub(super) use dialler::Dialler;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -144,21 +145,24 @@ fn reason(status: u16) -> &'static str {
 impl Upstream {
     /// The upgrade request. Header names in canonical case: central systems have firmware's habits too.
     fn request(&self, call: &Call<'_>, key: &str) -> Vec<u8> {
+        let mut request = Vec::with_capacity(512);
+        let mut say = |words: &[&str]| words.iter().for_each(|word| request.extend_from_slice(word.as_bytes()));
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         let default_port = if self.tls.is_some() { 443 } else { 80 };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let port = if self.port == default_port { String::new() } else { format!(":{}", self.port) };
-        let path = match (self.append_id, self.base.as_str()) {
-            (true, base) => format!("{base}/{}", call.raw_id),
-            (false, "") => "/".to_owned(),
-            (false, base) => base.to_owned(),
-        };
-        let mut request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-        )
-        .into_bytes();
-        if self.offers_versions {
-            let protocols = call.offer.iter().map(|v| v.subprotocol()).collect::<Vec<_>>().join(", ");
-            request.extend_from_slice(format!("Sec-WebSocket-Protocol: {protocols}\r\n").as_bytes());
+        say(&["GET ", &self.base]);
+        if self.append_id {
+            say(&["/", call.raw_id]);
+        } else if self.base.is_empty() {
+            say(&["/"]);
+        }
+        say(&[" HTTP/1.1\r\nHost: ", open, &self.host, close, &port]);
+        say(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ", key, "\r\nSec-WebSocket-Version: 13\r\n"]);
+        if self.offers_versions && !call.offer.is_empty() {
+            for (version, before) in call.offer.iter().zip(iter::once("Sec-WebSocket-Protocol: ").chain(iter::repeat(", "))) {
+                say(&[before, version.subprotocol()]);
+            }
+            say(&["\r\n"]);
         }
         if let Some(credentials) = call.authorization {
             request.extend_from_slice(b"Authorization: ");
@@ -269,5 +273,37 @@ pub fn read_answer(answer: &[u8], key: &str, offer: &[Version]) -> Result<Option
             let version = std::str::from_utf8(chosen).ok().and_then(Version::from_subprotocol).filter(|v| offer.contains(v));
             version.map(Some).ok_or(NoUpstream::Nonsense)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_says_where_to_whom_and_in_which_versions() {
+        let mut upstream = Upstream {
+            host: "csms.example".into(),
+            port: 80,
+            base: String::new(),
+            append_id: true,
+            offers_versions: true,
+            tls: None,
+            server_name: None,
+            patience: Duration::from_secs(1),
+        };
+        let mut call = Call { raw_id: "CS%201", authorization: None, offer: &[Version::V201, Version::V16], nonce: [0; 16] };
+        let asks = |upstream: &Upstream, call: &Call<'_>| String::from_utf8(upstream.request(call, "KEY")).unwrap();
+        let rest = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\n";
+        let offer = "Sec-WebSocket-Protocol: ocpp2.0.1, ocpp1.6\r\n";
+        assert_eq!(asks(&upstream, &call), format!("GET /CS%201 HTTP/1.1\r\nHost: csms.example\r\n{rest}{offer}\r\n"));
+        (upstream.host, upstream.port, upstream.append_id) = ("2001:db8::1".into(), 9000, false);
+        call.authorization = Some(b"Basic x");
+        let known = "Authorization: Basic x\r\n";
+        assert_eq!(asks(&upstream, &call), format!("GET / HTTP/1.1\r\nHost: [2001:db8::1]:9000\r\n{rest}{offer}{known}\r\n"));
+        (upstream.base, upstream.offers_versions) = ("/ocpp".into(), false);
+        assert_eq!(asks(&upstream, &call), format!("GET /ocpp HTTP/1.1\r\nHost: [2001:db8::1]:9000\r\n{rest}{known}\r\n"));
+        (upstream.append_id, upstream.offers_versions, call.offer) = (true, true, &[]);
+        assert_eq!(asks(&upstream, &call), format!("GET /ocpp/CS%201 HTTP/1.1\r\nHost: [2001:db8::1]:9000\r\n{rest}{known}\r\n"));
     }
 }

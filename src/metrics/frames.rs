@@ -1,9 +1,9 @@
-//! The counters that every frame moves. Finding one by its labels costs more than a heartbeat's whole treatment, so each thread keeps
+//! The counters that every frame and every connection moves. Finding one by its labels costs more than a heartbeat's whole treatment, so each thread keeps
 //! those it has found; no two threads wait for each other.
 
 use crate::ocpp::{Kind, Side, Version};
 use crate::session::{Outcome, Seen};
-use metrics::{Counter, counter};
+use metrics::{Counter, Gauge, counter, gauge};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,6 +16,7 @@ type Key = (usize, usize, u32);
 struct Handles {
     messages: HashMap<Key, Counter, BuildHasherDefault<Mixed>>,
     by_side: [Option<BySide>; 2],
+    connections: [Option<Gauge>; Version::ALL.len()],
 }
 
 struct BySide {
@@ -46,6 +47,14 @@ pub(super) fn seen(version: Version, seen: &Seen) {
 /// Bytes of a message went to a side.
 pub(super) fn sent(to: Side, bytes: usize) {
     HANDLES.with_borrow_mut(|handles| handles.side(to).sent.increment(bytes as u64));
+}
+
+/// Connections that live, of a version.
+pub(super) fn connections(version: Version) -> Gauge {
+    HANDLES.with_borrow_mut(|handles| {
+        let found = &mut handles.connections[version as usize];
+        found.get_or_insert_with(|| gauge!("ocpp_connections_active", "version" => version.number())).clone()
+    })
 }
 
 impl Handles {

@@ -12,9 +12,9 @@ const VERSION: i32 = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the log may stay after a checkpoint, in bytes.
 const LOG_LIMIT: i64 = 16 << 20;
-/// Pages in the log from which on they are moved into the file, which takes two flushes more: 16 MiB, so that pages that change again and again
-/// (the end of the journal) are moved once.
-const CHECKPOINT: i64 = 4096;
+/// Pages in the log from which on the writer moves them into the file, which takes two flushes more: 16 MiB, so that pages that change again and
+/// again (the end of the journal) are moved once.
+pub(super) const CHECKPOINT: i32 = 4096;
 
 const TABLES: &str = "
 CREATE TABLE vault (
@@ -90,7 +90,6 @@ pub(super) fn prepare_writer(conn: &mut Connection, max_bytes: Option<u64>) -> R
     // Deleted rows would stay readable in free pages.
     conn.pragma_update(None, "secure_delete", "ON").map_err(|e| kind(&e))?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT).map_err(|e| kind(&e))?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT).map_err(|e| kind(&e))?;
     if let Some(bytes) = max_bytes {
         let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(|e| kind(&e))?;
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);

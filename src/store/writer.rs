@@ -1,17 +1,20 @@
 //! The one thread that writes: takes what is queued, up to [`GROUP`] batches, into one transaction, and wakes those who wait once it is
 //! on the disk. So a hundred drivers at one moment cost one flush.
 //!
-//! A batch that comes when nothing was written for a while goes to the disk at once. One that comes right after a flush of several waits for
-//! company, as long as that flush took and [`PAUSE`] at most: a flush costs more than the rows in it, and under load there are fewer of them
-//! so. Who writes alone, one batch after the other, never waits.
+//! A batch goes to the disk at once, unless it comes right after a flush of [`COMPANY`] or more: then it waits for company, as long as that flush
+//! took and [`PAUSE`] at most. A flush costs more than the rows in it, and under load there are fewer of them so. Where few come at a time,
+//! waiting would cost each more than it spares all, and nobody waits.
+//!
+//! Those who wait on one runtime are woken together ([`tell`]), and the log is moved into the file when they have been told.
 
 use super::rows::{apply, count_appended, write_and_erase};
-use super::schema::kind;
+use super::schema::{CHECKPOINT, kind};
 use super::{Op, Pending, StoreError};
 use rusqlite::Connection;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use tokio::time::Instant;
 
@@ -19,6 +22,8 @@ use tokio::time::Instant;
 pub(super) const GROUP: usize = 128;
 /// Most batches waiting for the writer.
 pub(super) const QUEUE: usize = 4096;
+/// From how many batches in the last flush on the next one waits for others.
+const COMPANY: usize = 4;
 /// The longest that a batch waits for others.
 const PAUSE: Duration = Duration::from_millis(1);
 /// After how long without a flush a batch does not wait.
@@ -36,9 +41,14 @@ pub(super) struct Writer {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// Where somebody waits for an answer.
+type Done = oneshot::Sender<Result<(), StoreError>>;
+
 struct Job {
     work: Work,
-    done: oneshot::Sender<Result<(), StoreError>>,
+    done: Done,
+    /// The runtime on which the answer is awaited, if it may be told there.
+    home: Option<Handle>,
     /// Given back when the job leaves the queue's account, done or not.
     _room: OwnedSemaphorePermit,
 }
@@ -64,12 +74,13 @@ impl Writer {
 
     pub(super) async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        self.send(Work::Change(ops), room).await.map_err(|_| StoreError::Closed)?
+        self.send(Work::Change(ops), None, room).await.map_err(|_| StoreError::Closed)?
     }
 
+    /// The answer must be awaited on the runtime that this is called on, if on one.
     pub(super) fn enqueue(&self, ops: Vec<Op>) -> Result<Pending, Vec<Op>> {
         match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(room) => Ok(self.send(Work::Change(ops), room)),
+            Ok(room) => Ok(self.send(Work::Change(ops), Handle::try_current().ok(), room)),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(ops),
         }
     }
@@ -85,13 +96,13 @@ impl Writer {
     /// Writes something of some size durably and takes it away again, to find out whether the disk takes writes.
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| StoreError::Busy)?;
-        self.send(Work::Probe, room).await.map_err(|_| StoreError::Closed)?
+        self.send(Work::Probe, None, room).await.map_err(|_| StoreError::Closed)?
     }
 
     /// Waits without a runtime; also allowed on a runtime's thread, for the few operations of an administrator.
     fn wait(&self, work: Work) -> Result<(), StoreError> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| StoreError::Busy)?;
-        let mut answer = self.send(work, room);
+        let mut answer = self.send(work, None, room);
         loop {
             match answer.try_recv() {
                 Ok(result) => return result,
@@ -101,10 +112,10 @@ impl Writer {
         }
     }
 
-    fn send(&self, work: Work, room: OwnedSemaphorePermit) -> Pending {
+    fn send(&self, work: Work, home: Option<Handle>, room: OwnedSemaphorePermit) -> Pending {
         let (done, answer) = oneshot::channel();
         // A writer that is gone drops the job, and with it `done`: whoever waits reads `Closed`.
-        let _ = self.queue.as_ref().map(|queue| queue.send(Job { work, done, _room: room }));
+        let _ = self.queue.as_ref().map(|queue| queue.send(Job { work, done, home, _room: room }));
         answer
     }
 
@@ -125,7 +136,9 @@ impl Drop for Writer {
 }
 
 fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, open: impl Fn() -> Result<Connection, StoreError>) {
-    // When the last flush of several batches ended, and how long it took.
+    let long = Arc::new(AtomicBool::new(false));
+    watch_log(&mut conn, &long);
+    // When the last flush of many batches ended, and how long it took.
     let mut last: Option<(Instant, Duration)> = None;
     while let Ok(first) = jobs.recv() {
         if let Some((ended, took)) = last
@@ -141,16 +154,34 @@ fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, ope
                 Err(_) => break,
             }
         }
-        let (begun, several) = (Instant::now(), group.len() > 1);
+        let (begun, many) = (Instant::now(), group.len() >= COMPANY);
         let failed = write(&conn, group, trouble);
-        last = several.then(|| (Instant::now(), begun.elapsed()));
+        last = many.then(|| (Instant::now(), begun.elapsed()));
+        if long.swap(false, Ordering::Relaxed) {
+            // What fails here fails again at the next commit, where it is told.
+            let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
         if matches!(failed, Some(StoreError::Io | StoreError::ReadOnly | StoreError::Corrupt)) {
             // A failed disk may leave a connection that fails for ever; a new one works as soon as the disk does.
             if let Ok(fresh) = open() {
                 conn = fresh;
+                watch_log(&mut conn, &long);
             }
         }
     }
+}
+
+/// Has `long` set by each commit after which the log is due to be moved into the file. SQLite's own way is to move it before the commit returns, while
+/// all wait.
+fn watch_log(conn: &mut Connection, long: &Arc<AtomicBool>) {
+    let long = Arc::clone(long);
+    let note = move |_: &mut rusqlite::hooks::Wal, pages| {
+        if pages >= CHECKPOINT {
+            long.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let _ = conn.wal_hook(Some(note)); // fails only on a connection that is closed
 }
 
 /// Writes a group and answers each of its jobs. Returns what went wrong with the whole, if anything did.
@@ -191,17 +222,50 @@ fn write(conn: &Connection, group: Vec<Job>, trouble: &AtomicU8) -> Option<Store
     }
     let scrubbed = if whole.is_ok() && scrub { checkpoint(conn) } else { Ok(()) };
     trouble.store(whole.err().map_or(0, number), Ordering::Relaxed); // before the answers, so that whoever asks why finds it
-    for (place, job) in group.into_iter().enumerate() {
+    let answers = group.into_iter().enumerate().map(|(place, job)| {
         let own = match job.work {
             Work::Scrub => scrubbed,
             Work::Change(_) | Work::Probe => results.get(place).copied().unwrap_or(Ok(())),
         };
-        let _ = job.done.send(whole.and(own)); // whoever does not wait any more does not need to know
-    }
+        (job.home, Answer { done: job.done, result: whole.and(own) })
+    });
+    tell(answers);
     if whole.is_ok() && freed {
         let _ = conn.execute_batch(&format!("PRAGMA incremental_vacuum({GIVE_BACK})")); // housekeeping: the next purge tries again
     }
     whole.err()
+}
+
+/// What somebody who waits is to hear.
+struct Answer {
+    done: Done,
+    result: Result<(), StoreError>,
+}
+
+impl Answer {
+    fn give(self) {
+        let _ = self.done.send(self.result); // whoever does not wait any more does not need to know
+    }
+}
+
+/// Tells everybody. To wake a runtime from outside is a system call, after which its thread finds one answer and falls asleep before the next has come:
+/// where several wait on one, a task there tells them all.
+fn tell(answers: impl Iterator<Item = (Option<Handle>, Answer)>) {
+    let mut homes: Vec<(Handle, Vec<Answer>)> = Vec::new();
+    for (home, answer) in answers {
+        match home {
+            None => answer.give(),
+            Some(home) => match homes.iter_mut().find(|(known, _)| known.id() == home.id()) {
+                Some((_, waiting)) => waiting.push(answer),
+                None => homes.push((home, vec![answer])),
+            },
+        }
+    }
+    for (home, waiting) in homes {
+        let several = waiting.len() > 1;
+        let all = || waiting.into_iter().for_each(Answer::give);
+        if several { drop(home.spawn(async { all() })) } else { all() }
+    }
 }
 
 /// One batch, whole or not at all. The outer error is the disk's and ends the group; the inner one is this batch's own.

@@ -1,6 +1,8 @@
 //! Who calls: the station's identity in the request target. Its last segment that is not empty, decoded once for our own use; the central
 //! system gets the raw bytes.
 
+use std::borrow::Cow;
+
 /// The longest station id, in bytes as sent (OCPP 2.1 Part 4 §3.1: 48 characters; percent-encoded it may triple).
 const MAX_STATION_ID: usize = 144;
 
@@ -23,34 +25,38 @@ pub(super) fn station(target: &str, paths: Paths) -> Option<(String, String)> {
         _ => target,
     };
     let path = path.split(['?', '#']).next().filter(|path| path.starts_with('/'))?;
-    let mut segments = Vec::new();
+    // The last two.
+    let [mut tenant, mut station] = [None, None];
     for raw in path.split('/').filter(|segment| !segment.is_empty()) {
         let decoded = decoded(raw)?;
         // A path that climbs could mean another place to whoever reads it next.
         if decoded == "." || decoded == ".." {
             return None;
         }
-        segments.push((raw, decoded));
+        tenant = station.replace((raw, decoded));
     }
-    let take = if paths.tenants { 2 } else { 1 };
-    let id = segments.len().checked_sub(take).map(|from| &segments[from..])?;
-    let fine = |(raw, decoded): &(&str, String)| {
+    let fine = |(raw, decoded): &(&str, Cow<'_, str>)| {
         raw.len() <= MAX_STATION_ID
             && !decoded.contains("..")
             && !decoded.contains(['/', '\\'])
             && !decoded.chars().any(|c| c.is_control() || c.is_whitespace() && c != ' ')
             && !decoded.trim().is_empty()
     };
-    if !id.iter().all(fine) {
-        return None;
-    }
-    let raw = id.iter().map(|(raw, _)| *raw).collect::<Vec<_>>().join("/");
-    let name = id.iter().map(|(_, decoded)| decoded.as_str()).collect::<Vec<_>>().join("/");
+    let (raw, name) = station.filter(fine)?;
+    let (raw, name) = if paths.tenants {
+        let (before, tenant) = tenant.filter(fine)?;
+        (format!("{before}/{raw}"), format!("{tenant}/{name}"))
+    } else {
+        (raw.to_owned(), name.into_owned())
+    };
     Some((raw, if paths.ignore_case { name.to_lowercase() } else { name }))
 }
 
 /// Percent-decodes a segment, once.
-fn decoded(raw: &str) -> Option<String> {
+fn decoded(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains('%') {
+        return Some(raw.into());
+    }
     let mut decoded = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
@@ -61,7 +67,7 @@ fn decoded(raw: &str) -> Option<String> {
             decoded.push(byte);
         }
     }
-    String::from_utf8(decoded).ok()
+    Some(String::from_utf8(decoded).ok()?.into())
 }
 
 #[cfg(test)]
