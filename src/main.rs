@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// The C library's own grows a thread's heap by a page at a time, with a system call each: a twelfth of what a new connection costs
+/// (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     sluis::cli::main()
 }

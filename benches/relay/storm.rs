@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Stations that go on meanwhile, and exchanges of each in a second.
 const CALM: (usize, u32) = (40, 25);
@@ -22,11 +23,22 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, quick: bool) {
     let gateway = proxies::sluis_as_it_comes(upstream, dir);
     let way = Way::plain(gateway.listen);
     let heard = Arc::new(Heard::default());
-    let mut others = Vec::new();
-    for number in 0..CALM.0 {
-        others.push(way.station(number).await.expect("a station connects"));
-    }
-    let calm = tokio::spawn(load::paced_by(others, CALM.1, TIME));
+    // On a thread of their own, so that they do not wait behind thousands of stations that they share nothing with but the gateway.
+    let (connected, ready) = oneshot::channel();
+    let (done, calm) = oneshot::channel();
+    let there = way.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut others = Vec::new();
+            for number in 0..CALM.0 {
+                others.push(there.station(number).await.expect("a station connects"));
+            }
+            let _ = connected.send(());
+            let _ = done.send(load::paced_by(others, CALM.1, TIME).await);
+        });
+    });
+    ready.await.expect("the others are connected");
     let start = Instant::now();
     let storm: Vec<_> = (0..most)
         .map(|number| {

@@ -3,6 +3,8 @@
 
 use crate::wire;
 use sluis::clock::{Timestamp, now};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 /// Digits of a number that is written into a frame.
 const WIDTH: usize = 7;
@@ -27,7 +29,7 @@ struct Message {
 const BILLED: [&str; 4] = ["\"StartTransaction\"", "\"StopTransaction\"", "\"MeterValues\"", "\"TransactionEvent\""];
 
 /// What stations say of a session.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Says {
     All,
     /// Only what a bill may need: the TransactionEvents of a station that speaks 2.0.1, for those of 1.6 are mostly thinned.
@@ -36,9 +38,11 @@ pub(crate) enum Says {
     Unbilled,
 }
 
-/// The messages of a session, in order.
+/// The messages of a session, in order. Stations with the same card, version and words share them: a new station costs nothing to make up.
 pub(crate) struct Script {
-    messages: Vec<Message>,
+    messages: Arc<[Message]>,
+    /// The message that is being said.
+    frame: Vec<u8>,
     at: usize,
     sent: u32,
     transaction: u32,
@@ -55,26 +59,11 @@ impl Script {
     /// The script of a station: every second one speaks 2.0.1.
     pub(crate) fn new(number: usize, says: Says) -> Self {
         // Two hundred cards, which the gateway soon knows.
-        let card = format!("04A2B3C4D5{:04X}", number % 200);
-        let mut texts = if Self::speaks_two(number, says) { two(&card) } else { one_six(&card) };
-        if says != Says::All {
-            texts.retain(|text| BILLED.iter().any(|action| text.contains(action)) == (says == Says::Billed));
-        }
-        let messages = texts.iter().map(|text| {
-            let frame = wire::text(text, true);
-            let places =
-                |mark: &str| frame.windows(mark.len()).enumerate().filter(|(_, w)| *w == mark.as_bytes()).map(|(at, _)| at).collect();
-            let billed = BILLED.iter().any(|action| text.contains(action));
-            Message { ids: places(ID), transactions: places(TRANSACTION), times: places(TIME), frame, billed }
-        });
-        let messages = messages.collect();
-        Self {
-            messages,
-            at: 0,
-            sent: 1_000_000,
-            time: (0, Timestamp(0).rfc3339()),
-            transaction: 1_000_000 + (number as u32 * 1000) % 8_000_000,
-        }
+        let (two, card) = (Self::speaks_two(number, says), number % 200);
+        let mut known = KNOWN.lock().expect("nobody panics with it");
+        let messages = Arc::clone(known.entry((two, card, says)).or_insert_with(|| messages(two, card, says)));
+        let transaction = 1_000_000 + (number as u32 * 1000) % 8_000_000;
+        Self { messages, frame: Vec::new(), at: 0, sent: 1_000_000, time: (0, Timestamp(0).rfc3339()), transaction }
     }
 
     fn speaks_two(number: usize, says: Says) -> bool {
@@ -94,11 +83,13 @@ impl Script {
         }
         let at = self.at;
         self.at = (at + 1) % self.messages.len();
-        let message = &mut self.messages[at];
+        let message = &self.messages[at];
+        self.frame.clear();
+        self.frame.extend_from_slice(&message.frame);
         for (places, number) in [(&message.ids, self.sent), (&message.transactions, self.transaction)] {
             for place in places {
                 let mut rest = number;
-                for digit in message.frame[*place..*place + WIDTH].iter_mut().rev() {
+                for digit in self.frame[*place..*place + WIDTH].iter_mut().rev() {
                     *digit = b'0' + (rest % 10) as u8;
                     rest /= 10;
                 }
@@ -111,9 +102,9 @@ impl Script {
             }
         }
         for place in &message.times {
-            message.frame[*place..*place + TIME.len()].copy_from_slice(self.time.1.as_bytes());
+            self.frame[*place..*place + TIME.len()].copy_from_slice(self.time.1.as_bytes());
         }
-        (&message.frame, message.billed)
+        (&self.frame, message.billed)
     }
 
     /// Takes the transaction id that the central system gave.
@@ -122,6 +113,24 @@ impl Script {
             self.transaction = rest[..rest.find([',', '}']).unwrap_or(rest.len())].parse().unwrap_or(self.transaction);
         }
     }
+}
+
+/// The messages of stations by version, card and words.
+static KNOWN: Mutex<BTreeMap<(bool, usize, Says), Arc<[Message]>>> = Mutex::new(BTreeMap::new());
+
+fn messages(speaks_two: bool, card: usize, says: Says) -> Arc<[Message]> {
+    let card = format!("04A2B3C4D5{card:04X}");
+    let mut texts = if speaks_two { two(&card) } else { one_six(&card) };
+    if says != Says::All {
+        texts.retain(|text| BILLED.iter().any(|action| text.contains(action)) == (says == Says::Billed));
+    }
+    let messages = texts.iter().map(|text| {
+        let frame = wire::text(text, true);
+        let places = |mark: &str| frame.windows(mark.len()).enumerate().filter(|(_, w)| *w == mark.as_bytes()).map(|(at, _)| at).collect();
+        let billed = BILLED.iter().any(|action| text.contains(action));
+        Message { ids: places(ID), transactions: places(TRANSACTION), times: places(TIME), frame, billed }
+    });
+    messages.collect()
 }
 
 fn samples(sampled: impl Fn(&str, &str, &str) -> String) -> String {
