@@ -74,8 +74,9 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, charts: &Path, quick: 
 async fn at(proxy: &Proxy, rate: u32, time: Duration) -> [f64; 6] {
     let way = Way::plain(proxy.listen);
     let cpu = || proxy.process.as_ref().map_or(f64::NAN, Process::cpu);
+    let stations = load::under_way(&way, STATIONS).await;
     let (before, start) = (cpu(), Instant::now());
-    let [light, billed] = load::paced(&way, STATIONS, rate / STATIONS as u32, time).await;
+    let [light, billed] = load::paced_by(stations, rate / STATIONS as u32, time).await;
     // Longer than was asked for, where the rate is not reached.
     let took = start.elapsed().as_secs_f64();
     let cores = (cpu() - before) / 1e6 / took;

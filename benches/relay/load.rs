@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Anything that bytes go through.
@@ -169,29 +170,37 @@ pub(crate) async fn saturate(way: &Way, stations: usize, time: Duration) -> Rate
     Rate { per_second: count as f64 / start.elapsed().as_secs_f64(), count }
 }
 
-/// Latencies in microseconds, sorted, of `stations` that send at a fixed rate each: of messages that no bill needs, and of those that one may.
+/// Latencies in microseconds, sorted, of `stations` that send at a fixed rate each on average: of messages that no bill needs, and of those that one may.
 pub(crate) async fn paced(way: &Way, stations: usize, per_second: u32, time: Duration) -> [Vec<f64>; 2] {
-    let mut all = Vec::new();
-    for number in 0..stations {
-        all.push(way.station(number).await.expect("a station connects"));
-    }
-    paced_by(all, per_second, time).await
+    paced_by(under_way(way, stations).await, per_second, time).await
 }
 
-/// The same of stations that are connected.
+/// Stations that are connected and at different places of their sessions.
+pub(crate) async fn under_way(way: &Way, stations: usize) -> Vec<Station> {
+    let mut all = Vec::new();
+    for number in 0..stations {
+        let mut station = way.station(number).await.expect("a station connects");
+        for _ in 0..7 * number % station.script.len() {
+            station.exchange().await.expect("an exchange");
+        }
+        all.push(station);
+    }
+    all
+}
+
+/// The same as [`paced`], of stations that are connected. Each sends when its turn comes, at moments that are as far apart as chance has it (a Poisson process, the
+/// same in each run), whether the one before has its answer or not.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 pub(crate) async fn paced_by(stations: Vec<Station>, per_second: u32, time: Duration) -> [Vec<f64>; 2] {
-    let mut tasks = Vec::new();
-    let many = stations.len() as u32;
-    for (mut station, number) in stations.into_iter().zip(0..) {
+    let rate = stations.len() as f64 * f64::from(per_second);
+    let count = (time.as_secs_f64() * rate) as usize;
+    let (mut turns, mut tasks) = (Vec::new(), Vec::new());
+    for mut station in stations {
+        let (turn, mut told) = mpsc::unbounded_channel();
+        turns.push(turn);
         tasks.push(tokio::spawn(async move {
-            let every = Duration::from_secs(1) / per_second;
-            // Spread evenly, so that the rate is one and not a burst.
-            tokio::time::sleep(every * number / many).await;
-            let mut tick = tokio::time::interval(every);
             let mut latencies = [Vec::new(), Vec::new()];
-            for _ in 0..(time.as_secs_f64() * f64::from(per_second)) as usize {
-                tick.tick().await;
+            while let Some(()) = told.recv().await {
                 let start = Instant::now();
                 let billed = station.exchange().await.expect("an exchange");
                 latencies[usize::from(billed)].push(start.elapsed().as_secs_f64() * 1e6);
@@ -199,6 +208,19 @@ pub(crate) async fn paced_by(stations: Vec<Station>, per_second: u32, time: Dura
             latencies
         }));
     }
+    // On a thread of its own: the runtime's timers go by the millisecond, and would have two stations speak at once, each time.
+    std::thread::spawn(move || {
+        let (mut next, mut chance) = (Instant::now(), 0x9E37_79B9_7F4A_7C15_u64);
+        for turn in turns.iter().cycle().take(count) {
+            chance ^= chance << 13;
+            chance ^= chance >> 7;
+            chance ^= chance << 17;
+            let part = (chance >> 11) as f64 / (1_u64 << 53) as f64;
+            next += Duration::from_secs_f64(-(1.0 - part).ln() / rate);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            let _ = turn.send(());
+        }
+    });
     let mut all = [Vec::new(), Vec::new()];
     for task in tasks {
         for (all, one) in all.iter_mut().zip(task.await.expect("a station ends")) {

@@ -30,10 +30,7 @@ pub(crate) async fn run(upstream: SocketAddr, dir: &Path, quick: bool) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let mut others = Vec::new();
-            for number in 0..CALM.0 {
-                others.push(there.station(number).await.expect("a station connects"));
-            }
+            let others = load::under_way(&there, CALM.0).await;
             let _ = connected.send(());
             let _ = done.send(load::paced_by(others, CALM.1, TIME).await);
         });
