@@ -115,8 +115,11 @@ impl Script {
     }
 }
 
-/// The messages of stations by version, card and words.
-static KNOWN: Mutex<BTreeMap<(bool, usize, Says), Arc<[Message]>>> = Mutex::new(BTreeMap::new());
+/// What the messages of a station depend on: whether it speaks 2.0.1, the number of its card, and what it says.
+type Kind = (bool, usize, Says);
+
+/// The messages of stations of each kind.
+static KNOWN: Mutex<BTreeMap<Kind, Arc<[Message]>>> = Mutex::new(BTreeMap::new());
 
 fn messages(speaks_two: bool, card: usize, says: Says) -> Arc<[Message]> {
     let card = format!("04A2B3C4D5{card:04X}");
