@@ -187,7 +187,8 @@ impl Store {
         engine.commit_blocking(ops)
     }
 
-    /// Queues the changes in the order of the calls and returns at once. Gives them back when the queue is full.
+    /// Queues the changes in the order of the calls and returns at once. Gives them back when the queue is full. The answer comes on the runtime that
+    /// this is called on, if on one: await it there.
     pub fn enqueue(&self, ops: Vec<Op>) -> Result<Pending, Vec<Op>> {
         let Engine::Embedded(engine) = &self.engine;
         engine.enqueue(ops)

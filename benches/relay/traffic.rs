@@ -240,8 +240,8 @@ pub(crate) fn answer(head: &str, transaction: u32) -> Option<String> {
     let mut words = head.split('"');
     let (_, id, _, action) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let payload = match action {
-        "BootNotification" => r#"{"currentTime":"TTTTTTTTTTTTTTTTTTTT","interval":300,"status":"Accepted"}"#,
-        "Heartbeat" => r#"{"currentTime":"TTTTTTTTTTTTTTTTTTTT"}"#,
+        "BootNotification" => r#"{"currentTime":"2026-11-24T10:00:00Z","interval":300,"status":"Accepted"}"#,
+        "Heartbeat" => r#"{"currentTime":"2026-11-24T10:00:00Z"}"#,
         "Authorize" if head.contains("\"idToken\"") => r#"{"idTokenInfo":{"status":"Accepted"}}"#,
         "Authorize" | "StopTransaction" => r#"{"idTagInfo":{"status":"Accepted"}}"#,
         "StartTransaction" => {
