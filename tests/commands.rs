@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what must hold")]
 
+use sluis::billing;
 use sluis::clock::Timestamp;
 use sluis::config::{Config, Flags};
 use sluis::custody::{Custody, Opening, Role};
 use sluis::identity::{Codes, Declared, Identifier, Sighting};
+use sluis::ocpp::Version;
 use sluis::serve::Ready;
 use sluis::store::{ChargingRow, DisclosureRow, Op};
+use sluis::treat::Fact;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -326,6 +329,29 @@ fn an_epoch_of_sessions_that_still_run_is_destroyed_by_force_only() {
     assert!(done == Some(0) && said.contains("destroyed epoch 0"), "{why}");
     assert_eq!(keys(&["rotate"]).0, Some(0));
     assert_eq!(keys(&["destroy", "1"]).0, Some(0), "nothing is of this one");
+}
+
+/// Regression: what billing had not read when its epoch was destroyed was billed to nobody.
+#[test]
+fn an_epoch_of_facts_that_billing_has_not_read_is_destroyed_by_force_only() {
+    let desk = Desk::new();
+    let running = desk.has_seen(CARD);
+    let code = running.keys.code(&Identifier::from_wire(CARD, Declared::Undeclared), None);
+    let begun = Fact {
+        action: "StartTransaction",
+        message_id: "1".to_owned(),
+        payload: format!(r#"{{"connectorId":1,"idTag":"{}","meterStart":0}}"#, code.as_str()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let keys = |words: &[&str]| desk.sluis(&[&["keys"], words, &["--data-dir", "data"]].concat(), &[]);
+    assert_eq!(keys(&["rotate"]).0, Some(0));
+    // From where billing begins.
+    runtime.block_on(billing::begin(&running)).unwrap();
+    runtime.block_on(running.journal.submit("CP1", Version::V16, NOW, vec![begun]).durable()).unwrap();
+    let (done, _, why) = keys(&["destroy", "0"]);
+    assert!(done == Some(1) && why.contains("epoch 0 is not destroyed: 0 sessions") && why.contains("and 1 facts"), "{why}");
+    let (done, said, why) = keys(&["destroy", "0", "--force"]);
+    assert!(done == Some(0) && said.contains("destroyed epoch 0"), "{why}");
 }
 
 /// Whether any file of a directory holds these bytes.

@@ -1,6 +1,7 @@
 //! The epochs of the keys (`sluis keys`) and the codes of cards (`sluis codes`). Both work beside a running gateway.
 
 use super::{FAILED, custody, error, print};
+use crate::billing;
 use crate::clock;
 use crate::config::Config;
 use crate::custody::{EpochState, RotationError};
@@ -71,9 +72,11 @@ pub(super) fn run(config: &Config, action: &Keys) -> Result<(), ExitCode> {
                 return Err(ExitCode::from(FAILED));
             }
             let unbilled = custody.unbilled_in(Epoch(*epoch)).map_err(|why| failed(why.into()))?;
-            if unbilled > 0 && !force {
+            let unread = custody.unread_in(Epoch(*epoch), billing::READER).map_err(|why| failed(why.into()))?;
+            if unbilled + unread > 0 && !force {
                 error(&format!(
-                    "epoch {epoch} is not destroyed: {unbilled} sessions that still run or are held would be billed to nobody; wait, or --force"
+                    "epoch {epoch} is not destroyed: {unbilled} sessions that still run or are held, and {unread} facts that billing has not read \
+                     yet, would be billed to nobody; wait, or --force"
                 ));
                 return Err(ExitCode::from(FAILED));
             }

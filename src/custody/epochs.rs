@@ -132,25 +132,46 @@ impl Custody {
     /// # Errors
     /// The store cannot be read.
     pub fn unbilled_in(&self, epoch: Epoch) -> Result<u64, StoreError> {
-        let names = |row: &str| {
-            let mut words = row.split(|c: char| !c.is_ascii_alphanumeric());
-            words.any(|word| self.keys.recognise(word).is_some_and(|code| self.keys.epoch_of(&code) == Some(epoch)))
-        };
         let (mut found, mut after) = (0, String::new());
         loop {
             let page = self.store.charging_open(&after)?;
-            found += page.iter().filter(|(_, row)| names(row)).count() as u64;
+            found += page.iter().filter(|(_, row)| self.names_one_of(epoch, row)).count() as u64;
             let Some((last, _)) = page.into_iter().next_back() else { break };
             after = last;
         }
         let mut after = 0;
         loop {
             let page = self.store.cdrs_in(CdrState::Quarantined, None, after, PAGE)?;
-            let waits = |row: &&CdrRow| !row.why.as_deref().is_some_and(|why| FOR_NOBODY.contains(&why)) && names(&row.draft);
+            let waits =
+                |row: &&CdrRow| !row.why.as_deref().is_some_and(|why| FOR_NOBODY.contains(&why)) && self.names_one_of(epoch, &row.draft);
             found += page.iter().filter(waits).count() as u64;
             let Some(last) = page.last() else { return Ok(found) };
             after = last.seq;
         }
+    }
+
+    /// How many facts of the journal that `reader` has not come to yet name a code of an epoch: what they tell would lose its driver with it.
+    /// None where nothing is read under that name, as without billing.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn unread_in(&self, epoch: Epoch, reader: &str) -> Result<u64, StoreError> {
+        let (mut found, mut after) = (0, self.store.mark(reader)?);
+        if !self.store.has_mark(reader)? {
+            return Ok(0);
+        }
+        loop {
+            let page = self.store.journal_after(after, PAGE)?;
+            found += page.iter().filter(|fact| self.names_one_of(epoch, &fact.payload)).count() as u64;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = last.seq;
+        }
+    }
+
+    /// Whether a row names a code of an epoch.
+    fn names_one_of(&self, epoch: Epoch, row: &str) -> bool {
+        let mut words = row.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| self.keys.recognise(word).is_some_and(|code| self.keys.epoch_of(&code) == Some(epoch)))
     }
 
     /// Destroys an epoch for good: overwrites its root, deletes its vault records and pins, empties the log. Its codes are refused from then
