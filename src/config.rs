@@ -1,10 +1,12 @@
 //! The configuration: flags over environment over file over defaults. Every mistake is found before anything is bound, and all are told
 //! at once, each with its place and key. No value is ever quoted: it could be a secret.
 
+mod billing;
 mod emsp;
 pub mod file;
 mod frames;
 mod limits;
+mod ocpi;
 mod statistics;
 mod tls;
 mod upstream;
@@ -14,9 +16,11 @@ use crate::gateway::{Settings, Takeover};
 use crate::ocpp::Version;
 use crate::policy::Namespace;
 use crate::pseudonym::Alphabet;
-use crate::recipient::{Party, Recipients};
+use crate::recipient::Recipients;
+pub use billing::BillingConfig;
 pub use emsp::{EmspConfig, TokenForm};
 use file::Reader;
+pub use ocpi::OcpiConfig;
 pub use statistics::StatisticsConfig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,49 +36,6 @@ const MOST_FRAME_BYTES: u64 = 16 << 20;
 
 /// How long a peer may leave bytes waiting: a big message over a slow mobile connection must fit in.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The charge-point operator's name where none is given.
-const CPO_NAME: &str = "Charge point operator";
-
-/// How sessions become bills.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillingConfig {
-    /// The party that CDRs come from: the charge-point operator.
-    pub cpo: Party,
-    /// Its name.
-    pub name: String,
-    /// Where sites are that name no time zone.
-    pub zone: chrono_tz::Tz,
-    /// The site register, a CSV file.
-    pub sites: PathBuf,
-    /// The tariffs, a JSON file; none if all sites are free.
-    pub tariffs: Option<PathBuf>,
-    /// How long an ended session waits for messages that are still missing.
-    pub settle: Duration,
-    /// How long nothing may be heard of a session before it is closed.
-    pub max_age: Duration,
-    /// Days that sessions, CDRs and disclosures are kept once they are done with.
-    pub keep_days: u64,
-    /// Sessions of less energy, in Wh, are not billed.
-    pub least_wh: u64,
-}
-
-/// The OCPI surface.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OcpiConfig {
-    /// Where parties call.
-    pub listen: SocketAddr,
-    /// The URL under which they reach it, without a slash at its end.
-    pub url: String,
-    /// TLS is spoken there, with the certificates of `[tls]`.
-    pub tls: bool,
-    /// The central system's own OCPI: its versions URL and the file of the token it is called with.
-    pub csms: Option<(String, PathBuf)>,
-    /// The party that we are there: the charge-point operator.
-    pub cpo: Party,
-    /// Its name.
-    pub name: String,
-}
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -221,10 +182,10 @@ impl Config {
         }
         let journal_days = reader.number("journal.keep_days", 400, 1, 4000);
         let zone = time_zone(&mut reader);
-        let billing = billing(&mut reader, zone);
+        let billing = billing::read(&mut reader, zone);
         let statistics = statistics::read(&mut reader, zone, billing.is_some());
         let tls = tls::tls(&mut reader);
-        let ocpi = ocpi(&mut reader, allow_plaintext);
+        let ocpi = ocpi::read(&mut reader, allow_plaintext);
         if tls.is_none() && ocpi.as_ref().is_some_and(|ocpi| ocpi.tls) {
             reader.mistake("ocpi.tls", "needs tls.certificates beside it");
         }
@@ -352,79 +313,6 @@ fn time_zone(reader: &mut Reader<'_>) -> chrono_tz::Tz {
         reader.mistake("cpo.time_zone", "is no IANA time zone, such as Europe/Amsterdam");
         chrono_tz::Tz::UTC
     })
-}
-
-fn billing(reader: &mut Reader<'_>, zone: chrono_tz::Tz) -> Option<BillingConfig> {
-    let party = reader.text("cpo.party", None);
-    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
-    let sites = reader.text("billing.sites", None).map(PathBuf::from);
-    let tariffs = reader.text("billing.tariffs", None).map(PathBuf::from);
-    let settle = Duration::from_secs(60 * reader.number("billing.settle_minutes", 15, 0, 10_080));
-    let max_age = Duration::from_secs(3600 * reader.number("billing.max_age_hours", 48, 1, 1440));
-    // A start that a station repeats after its session was forgotten would be billed again: a quarter of a year offline is longer than stations keep.
-    let keep_days = reader.number("billing.keep_days", 400, 92, 4000);
-    let least_wh = reader.number("billing.least_wh", 1, 0, 1_000_000);
-    let cpo = party.as_deref().map(Party::parse);
-    // Told here once, for CDRs and the OCPI surface alike.
-    if cpo == Some(None) {
-        reader.mistake("cpo.party", "must be a country and a party id, such as NL-CPO");
-    }
-    if tariffs.is_some() && sites.is_none() {
-        reader.mistake("billing.tariffs", "needs billing.sites beside it");
-    }
-    let sites = sites?;
-    if cpo.is_none() {
-        reader.mistake("billing.sites", "needs cpo.party beside it");
-    }
-    Some(BillingConfig { cpo: cpo??, name, zone, sites, tariffs, settle, max_age, keep_days, least_wh })
-}
-
-fn ocpi(reader: &mut Reader<'_>, allow_plaintext: bool) -> Option<OcpiConfig> {
-    let url = reader.text("ocpi.url", None).and_then(|url| web_address(reader, "ocpi.url", &url, allow_plaintext));
-    let csms_url = reader.text("ocpi.csms_url", None).and_then(|url| web_address(reader, "ocpi.csms_url", &url, allow_plaintext));
-    let csms_token = reader.text("ocpi.csms_token_file", None).map(PathBuf::from);
-    if csms_url.is_some() != csms_token.is_some() {
-        reader.mistake("ocpi.csms_url", "and ocpi.csms_token_file go together");
-    }
-    reader.text("ocpi.listen", None)?;
-    let listen = reader.address("ocpi.listen", "127.0.0.1:9300");
-    let tls = reader.flag("ocpi.tls", false);
-    let url = url.unwrap_or_else(|| format!("{}://{listen}/ocpi", if tls { "https" } else { "http" }));
-    let party = reader.text("cpo.party", None);
-    let name = reader.text("cpo.name", Some(CPO_NAME)).unwrap_or_default();
-    if party.is_none() {
-        reader.mistake("ocpi.listen", "needs cpo.party beside it");
-    }
-    Some(OcpiConfig { listen, url, tls, csms: csms_url.zip(csms_token), cpo: Party::parse(&party?)?, name })
-}
-
-/// An `https://` address, or `http://` where that is allowed, without a slash at its end.
-fn web_address(reader: &mut Reader<'_>, key: &str, url: &str, allow_plaintext: bool) -> Option<String> {
-    match checked_address(url, allow_plaintext) {
-        Ok(url) => Some(url),
-        Err(why) => {
-            reader.mistake(key, why);
-            None
-        }
-    }
-}
-
-fn checked_address(url: &str, allow_plaintext: bool) -> Result<String, &'static str> {
-    let parsed = url.parse::<axum::http::Uri>().map_err(|_| "is no URL")?;
-    let host = parsed.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let loopback =
-        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    match parsed.scheme_str() {
-        _ if host.is_empty() || parsed.query().is_some() || parsed.authority().is_some_and(|a| a.as_str().contains('@')) => {
-            Err("must be https:// with a host, and neither credentials nor a query")
-        }
-        Some("https") => Ok(url.trim_end_matches('/').to_owned()),
-        Some("http") if loopback || allow_plaintext => Ok(url.trim_end_matches('/').to_owned()),
-        Some("http") => Err(
-            "is plain http:// beyond loopback; use https://, or set allow_plaintext = true and know that it is reported as non-compliant",
-        ),
-        _ => Err("must begin with https://"),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The `[[emsp]]` entries of the configuration.
 
-use super::checked_address;
 use super::file::{EMSP_KEYS, Reader};
+use super::ocpi::checked_address;
 use crate::recipient::{Ocpi, Party, Recipient};
 use std::path::PathBuf;
 use toml::{Table, Value};
