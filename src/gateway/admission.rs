@@ -111,6 +111,7 @@ impl Admission {
         let limits = settings.limits.clone();
         let room = machine::room_for_connections().unwrap_or(usize::MAX);
         let most = settings.max_connections.min(room).min(Semaphore::MAX_PERMITS);
+        machine::make_room_for(most);
         let accepts = Rate { times: limits.accepts_per_second, per: Duration::from_secs(1), burst: limits.accept_burst };
         Self {
             most,

@@ -1,6 +1,7 @@
 //! What the machine gives this process: memory and file descriptors. Where the operating system does not say (no `/proc`), nothing is limited.
 
 use std::fs;
+use std::os::fd::RawFd;
 
 /// File descriptors that are kept for everything else: the store, both other ports, OCPI, logs.
 const RESERVE: u64 = 128;
@@ -27,6 +28,17 @@ pub(super) fn room_for_connections() -> Option<usize> {
     descriptors().map(room)
 }
 
+/// Has the operating system make its table of this process's descriptors long enough for so many connections. It grows by itself, to twice its length
+/// each time, but a process of several threads waits 10 to 15 ms for that: the thread that accepts does, and every station on it.
+pub(super) fn make_room_for(connections: usize) {
+    let needed = (connections as u64).saturating_mul(2).saturating_add(RESERVE + POLITE);
+    let last = needed.min(descriptors().unwrap_or(u64::MAX)).saturating_sub(1);
+    if let Ok(last) = RawFd::try_from(last) {
+        // For a moment, a descriptor with the last number of all: the table stays as long as that. Without it, it grows as it always has.
+        drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), last));
+    }
+}
+
 /// How many connections may be refused in words at a time.
 pub(super) fn room_for_refusals() -> usize {
     refusals(descriptors().unwrap_or(u64::MAX)) as usize
@@ -44,6 +56,22 @@ fn room(descriptors: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Regression: each time that the table of descriptors doubled, all stations on a thread waited 10 to 15 ms.
+    #[test]
+    fn the_table_of_descriptors_is_long_before_stations_come() {
+        let length = || {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        // More than this process has needed so far, if it may have so many.
+        let connections = room_for_connections().unwrap_or(usize::MAX).min(length() as usize + 1000);
+        make_room_for(connections);
+        assert!(length() >= 2 * connections as u64, "{} for {connections}", length());
+        make_room_for(1);
+        assert!(length() >= 2 * connections as u64, "it does not shrink");
+    }
 
     #[test]
     fn each_connection_needs_two_descriptors_beside_the_reserve() {
