@@ -114,6 +114,9 @@ pub(crate) async fn csms(listener: TcpListener, tls: Option<Arc<rustls::ServerCo
         let (transactions, secure) = (Arc::clone(&transactions), secure.clone());
         tokio::spawn(async move {
             let _ = socket.set_nodelay(true);
+            // Ends by a reset: the proxy's ports would be taken for a minute otherwise, and looking for free ones costs each new connection more than the
+            // one before.
+            let _ = socket.set_zero_linger();
             let socket: Box<dyn Bytes> = match secure {
                 Some(secure) => Box::new(secure.accept(socket).await?),
                 None => Box::new(socket),
