@@ -366,21 +366,17 @@ impl Gateway {
     }
 
     /// Turns somebody away for whom there is no place: at once where the whole request is there already; else, if few are being told, once it has
-    /// come; else without waiting for it.
-    fn shed(self: &Arc<Self>, socket: TcpStream, network: Network, away: Away) {
-        let Ok(mut socket) = socket.into_std() else { return self.tell(network, &away) };
-        let Some(refusal) = away.refusal else { return self.tell(network, &away) };
+    /// come; else without waiting for it. Counted before it is told, so that whoever was told finds it counted.
+    fn shed(&self, socket: TcpStream, network: Network, away: Away) {
+        self.tell(network, &away);
+        let (Ok(mut socket), Some(refusal)) = (socket.into_std(), away.refusal) else { return };
         if handshake::refuse_at_once(&mut socket, refusal) {
-            return self.tell(network, &away);
+            return;
         }
-        let Ok(turn) = Arc::clone(&self.polite).try_acquire_owned() else {
-            handshake::refuse_unheard(&mut socket, refusal);
-            return self.tell(network, &away);
-        };
-        let Ok(socket) = TcpStream::from_std(socket) else { return self.tell(network, &away) };
-        let gateway = Arc::clone(self);
+        let Ok(turn) = Arc::clone(&self.polite).try_acquire_owned() else { return handshake::refuse_unheard(&mut socket, refusal) };
+        let Ok(socket) = TcpStream::from_std(socket) else { return };
         tokio::spawn(async move {
-            gateway.turn_away(&mut Socket::Plain(socket), network, away).await;
+            let _ = timeout(REFUSING, handshake::refuse(&mut Socket::Plain(socket), refusal)).await;
             drop(turn);
         });
     }

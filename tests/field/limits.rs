@@ -25,6 +25,20 @@ fn is_busy(station: &Station) {
     assert!((5..=20).contains(&wait));
 }
 
+/// Regression: who was refused at once was told before it was counted, so that a look at the metrics right after found nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_refused_is_counted_before_it_is_told() {
+    let world = World::open(&[("stations.max_connections", "1")]).await;
+    let before = refused("too_many_connections");
+    let running = world.talking("CS-1").await;
+    for n in 1..=200_u32 {
+        is_busy(&world.station("CS-2").await);
+        assert!(refused("too_many_connections") >= before + f64::from(n), "refusal {n}");
+    }
+    running.works().await;
+    world.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn limit_of_connections() {
     let world = World::open(&[("stations.max_connections", "2")]).await;
