@@ -1,9 +1,9 @@
 //! The one thread that writes: takes what is queued, up to [`GROUP`] batches, into one transaction, and wakes those who wait once it is
 //! on the disk. So a hundred drivers at one moment cost one flush.
 //!
-//! A batch goes to the disk at once, unless it comes right after a flush of [`COMPANY`] or more: then it waits for company, as long as that flush
-//! took and [`PAUSE`] at most. A flush costs more than the rows in it, and under load there are fewer of them so. Where few come at a time,
-//! waiting would cost each more than it spares all, and nobody waits.
+//! A batch goes to the disk at once, unless it comes right after a flush of [`COMPANY`] or more: then it waits for company, the longer the more were
+//! in that flush ([`EACH`]). A flush costs more than the rows in it, and under load there are fewer of them so. Where few come at a time, waiting
+//! would cost each more than it spares all, and nobody waits.
 //!
 //! Those who wait on one runtime are woken together ([`tell`]), and the log is moved into the file when they have been told.
 
@@ -19,13 +19,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use tokio::time::Instant;
 
 /// Most batches in one transaction: beyond it the flush is cheap already, and the first to come would wait for the last.
-pub(super) const GROUP: usize = 128;
+pub(super) const GROUP: usize = 512;
 /// Most batches waiting for the writer.
 pub(super) const QUEUE: usize = 4096;
 /// From how many batches in the last flush on the next one waits for others.
-const COMPANY: usize = 4;
+const COMPANY: u32 = 4;
+/// How long a batch waits for others, for each that was in the last flush. Of 15 to 45 µs it spares most with few stations and with many
+/// (docs/performance.md).
+const EACH: Duration = Duration::from_micros(20);
 /// The longest that a batch waits for others.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(4);
 /// After how long without a flush a batch does not wait.
 const CALM: Duration = Duration::from_millis(2);
 /// Free pages handed back to the file system after a transaction that deleted much, so that each purge shrinks the file a bit (1 MiB).
@@ -138,14 +141,14 @@ impl Drop for Writer {
 fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, open: impl Fn() -> Result<Connection, StoreError>) {
     let long = Arc::new(AtomicBool::new(false));
     watch_log(&mut conn, &long);
-    // When the last flush of many batches ended, and how long it took.
-    let mut last: Option<(Instant, Duration)> = None;
+    // When the last flush of many batches ended, and how many they were.
+    let mut last: Option<(Instant, u32)> = None;
     while let Ok(first) = jobs.recv() {
-        if let Some((ended, took)) = last
+        if let Some((ended, many)) = last
             && ended.elapsed() < CALM
         {
             // Not by waiting for the queue: each batch would wake this thread.
-            std::thread::sleep(took.min(PAUSE));
+            std::thread::sleep((EACH * many).min(PAUSE));
         }
         let mut group = vec![first];
         while group.len() < GROUP {
@@ -154,9 +157,9 @@ fn run(mut conn: Connection, jobs: &mpsc::Receiver<Job>, trouble: &AtomicU8, ope
                 Err(_) => break,
             }
         }
-        let (begun, many) = (Instant::now(), group.len() >= COMPANY);
+        let many = u32::try_from(group.len()).unwrap_or(u32::MAX);
         let failed = write(&conn, group, trouble);
-        last = many.then(|| (Instant::now(), begun.elapsed()));
+        last = (many >= COMPANY).then(|| (Instant::now(), many));
         if long.swap(false, Ordering::Relaxed) {
             // What fails here fails again at the next commit, where it is told.
             let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
