@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(4);
 const CALM: Duration = Duration::from_millis(2);
 /// Free pages handed back to the file system after a transaction that deleted much, so that each purge shrinks the file a bit (1 MiB).
 const GIVE_BACK: usize = 256;
-/// Bytes of a probe: as much as a group of usual facts needs, so that a disk on which a single page fits does not pass for one with room.
+/// Bytes of a probe: as much as a hundred usual facts need, so that a disk on which a single page fits does not pass for one with room.
 const PROBE: usize = 64 << 10;
 
 /// Handle on the writer. Dropping the last one lets it finish what is queued and end.
