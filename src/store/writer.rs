@@ -24,8 +24,8 @@ pub(super) const GROUP: usize = 512;
 pub(super) const QUEUE: usize = 4096;
 /// From how many batches in the last flush on the next one waits for others.
 const COMPANY: u32 = 4;
-/// How long a batch waits for others, for each that was in the last flush. Of 15 to 45 µs it spares most with few stations and with many
-/// (docs/performance.md).
+/// How long a batch waits for others, for each that was in the last flush. Less spares less work, and more takes acknowledgements from stations
+/// that send nothing else (docs/performance.md).
 const EACH: Duration = Duration::from_micros(20);
 /// The longest that a batch waits for others.
 const PAUSE: Duration = Duration::from_millis(4);
